@@ -37,8 +37,8 @@ class Box:
     def __post_init__(self) -> None:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
             raise BadQuery(
-                f"The box {self.left}, {self.top}, {self.right}, {self.bottom} is not inside the photo; give left, top, "
-                "right and bottom as fractions between 0 and 1, left of right and top of bottom."
+                f"The box {self.left}, {self.top}, {self.right}, {self.bottom} is not inside the photo; give left, top, right "
+                "and bottom as fractions between 0 and 1, left of right and top of bottom."
             )
 
 
@@ -46,7 +46,7 @@ class Box:
 class Query:
     """One question: exactly one of `photo`, `vector` and `product_id`, and what the answer should be.
 
-    `photo` is a file's bytes (JPEG, PNG or WebP) or a Pillow picture; `vector` a float array [dim], which is normalised;
+    `photo` is a file's bytes (JPEG, PNG or WebP) or a Pillow picture; `vector` a float array [dim], normalised here;
     `product_id` searches from a product of the catalogue. `k` counts distinct products, 1-1000, in each part.
     """
 
