@@ -37,7 +37,7 @@ class Box:
     def __post_init__(self) -> None:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
             raise BadQuery(
-                f"The box {self.left}, {self.top}, {self.right}, {self.bottom} is not inside the photo; give left, top, "
+                f"The box {self.left}, {self.top}, {self.right}, {self.bottom} is not in the photo; give left, top, "
                 "right, bottom as fractions between 0 and 1, left of right and top of bottom."
             )
 
