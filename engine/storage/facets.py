@@ -1,0 +1,104 @@
+"""The facets of a generation's products, as columns: what filters, facet counts and cards read.
+
+Each facet is one Arrow column over product ordinals, null where a product has no value. Distinct words are stored
+once, sorted, and products hold their numbers (codes).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from engine.catalogue.schema import Facet, FacetType, FacetValue
+
+PREFIX = "facet:"  # column names of facets in products.arrow, so that a facet may be called "title"
+
+
+class FacetTable:
+    """Facet columns over product ordinals 0..n-1, as numpy arrays made when first asked for."""
+
+    def __init__(self, table: pa.Table, facets: Sequence[Facet]) -> None:
+        self._columns = {facet.name: _one_chunk(table.column(PREFIX + facet.name)) for facet in facets}
+        self._arrays: dict[tuple[str, str], NDArray[Any]] = {}
+        self._words: dict[str, tuple[str, ...]] = {}
+        self.facets: tuple[Facet, ...] = tuple(facets)
+        self.types: Mapping[str, FacetType] = {facet.name: facet.type for facet in facets}
+
+    def keyword_values(self, name: str) -> tuple[str, ...]:
+        """The distinct values of a keyword or keywords facet, sorted; a code is a position here."""
+        if name not in self._words:
+            column = self._columns[name]
+            words = column.values if self.types[name] is FacetType.KEYWORDS else column
+            self._words[name] = tuple(words.dictionary.to_pylist())
+        return self._words[name]
+
+    def keyword_codes(self, name: str) -> NDArray[np.int32]:
+        """[products] codes of a keyword facet; -1 where the product has no value."""
+        return self._array(name, "codes", lambda column: pc.fill_null(column.indices, -1).to_numpy())
+
+    def keywords_offsets(self, name: str) -> NDArray[np.int32]:
+        """[products + 1]: the codes of product p are `keywords_codes(name)[offsets[p]:offsets[p + 1]]`."""
+        return self._array(name, "offsets", lambda column: column.offsets.to_numpy())
+
+    def keywords_codes(self, name: str) -> NDArray[np.int32]:
+        """The codes of all products' values of a keywords facet, product after product, ascending within one."""
+        return self._array(name, "codes", lambda column: column.values.indices.to_numpy())
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """[products] values of a number, boolean (0 or 1) or time (POSIX seconds) facet; NaN where there is none."""
+        return self._array(name, "numbers", _numbers)
+
+    def value(self, name: str, ordinal: int) -> FacetValue | None:
+        """One product's value, as `engine.catalogue.schema` types it; None where it has none."""
+        value = self._columns[name][ordinal].as_py()
+        return tuple(value) if isinstance(value, list) else value
+
+    def _array(self, name: str, kind: str, make: Any) -> NDArray[Any]:
+        # two threads may both make an array; they make the same one
+        if (name, kind) not in self._arrays:
+            self._arrays[name, kind] = make(self._columns[name])
+        return self._arrays[name, kind]
+
+
+def facet_column(type_: FacetType, values: Sequence[FacetValue | None]) -> pa.Array:
+    """The Arrow column of one facet; `values` has one entry a product, None where it has no value."""
+    match type_:
+        case FacetType.KEYWORD:
+            return _coded(values)
+        case FacetType.KEYWORDS:
+            return _coded_lists(values)
+        case FacetType.NUMBER:
+            return pa.array(values, pa.float64())
+        case FacetType.BOOLEAN:
+            return pa.array(values, pa.bool_())
+        case FacetType.TIME:
+            return pa.array(values, pa.timestamp("us", tz="UTC"))
+
+
+def _coded(values: Sequence[Any]) -> pa.DictionaryArray:
+    words = sorted({value for value in values if value is not None})
+    code = {word: number for number, word in enumerate(words)}
+    codes = pa.array([None if value is None else code[value] for value in values], pa.int32())
+    return pa.DictionaryArray.from_arrays(codes, pa.array(words, pa.string()))
+
+
+def _coded_lists(values: Sequence[Any]) -> pa.ListArray:
+    offsets = np.cumsum([0] + [len(value or ()) for value in values], dtype=np.int32)
+    words = _coded([word for value in values for word in sorted(value or ())])
+    missing = pa.array([not value for value in values], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(offsets), words, mask=missing)
+
+
+def _numbers(column: pa.Array) -> NDArray[np.float64]:
+    if pa.types.is_timestamp(column.type):
+        # whole microseconds are exact in float64 until the year 2255, so the quotient is `datetime.timestamp()`
+        return _numbers(column.cast(pa.int64())) / 1e6
+    numbers: NDArray[np.float64] = column.cast(pa.float64()).fill_null(np.nan).to_numpy()
+    return numbers
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

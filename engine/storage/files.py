@@ -1,0 +1,55 @@
+"""Files that are whole or absent: written beside their final name, synced, renamed; and sums that prove them whole.
+
+A name that readers know never points at half a file, whatever is killed and whenever. A file that may be mapped is
+never written to again: its name is given to a new file, and the old one lives on for those who still read it.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; when the `with` ends well, that file is synced and takes the name `path`.
+
+    When the `with` ends with an error, what was written is removed and `path` stays what it was.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Gives `path` the content `text` in UTF-8, at once or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Returns when the file, or the names in the directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory with all in it; one that is not there is fine."""
+    if path.exists():
+        shutil.rmtree(path)
