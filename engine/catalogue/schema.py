@@ -18,6 +18,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from engine.errors import BadCall
+
+MAX_NAME = 200  # characters of a product_id or a facet's name
+
 FacetValue = str | tuple[str, ...] | float | bool | datetime
 
 
@@ -62,3 +66,21 @@ class Photo:
     content_hash: str
     uri: str
     columns: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_product_id(product_id: str) -> None:
+    """Raises BadCall unless this can be a product's id."""
+    if not 1 <= len(product_id) <= MAX_NAME or not product_id.isprintable() or "/" in product_id:
+        raise BadCall(
+            f"{_shortened(product_id)} cannot be a product_id; use 1 to {MAX_NAME} printable characters and no slash."
+        )
+
+
+def check_facet_name(name: str) -> None:
+    """Raises BadCall unless a facet can be called this."""
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise BadCall(f"{_shortened(name)} cannot be a facet's name; use 1 to {MAX_NAME} printable characters.")
+
+
+def _shortened(text: str) -> str:
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}…"

@@ -1,0 +1,196 @@
+"""The catalogue: products, photos, facets and the log of changes, in SQLite or PostgreSQL.
+
+It is the one source of truth, and this is the only way to it. Reading happens in a snapshot, which sees one moment
+however long it takes; writing in a transaction, of which either everything or nothing is kept.
+
+    with Catalogue.open("shop.db") as catalogue, catalogue.snapshot() as view:
+        for photo in view.photos():
+            ...
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from engine.catalogue import changes, sql
+from engine.catalogue.connection import Place, connect, plain_errors, reading, use_write_ahead_log, writing
+from engine.catalogue.schema import Facet, FacetType, Photo, Product
+from engine.catalogue.upgrade import check_format, upgrade
+from engine.catalogue.values import decode_all
+from engine.catalogue.writer import Writer
+from engine.errors import MissingFile, UnknownProduct
+from engine.settings import settings
+
+ROWS_AT_ONCE = 1000  # fetched from the database per round
+
+
+class Snapshot:
+    """The catalogue at one moment. Iterators are only good inside the `with` that gave the snapshot."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        # the first statement fixes the moment on both databases
+        row = connection.execute(sa.select(sql.counters)).one()
+        self.catalogue_id: str = row.catalogue_id
+        self.change_number: int = row.change_number
+        facets = sa.select(sql.facets).order_by(sql.facets.c.position)
+        self.facets = tuple(Facet(row.name, FacetType(row.type)) for row in connection.execute(facets))
+        self._types = {facet.name: facet.type for facet in self.facets}
+
+    def photo_columns(self) -> tuple[str, ...]:
+        """The names of the columns known to vary within products, sorted."""
+        return tuple(self._connection.scalars(sa.select(sql.photo_columns.c.name).order_by(sql.photo_columns.c.name)))
+
+    def count_products(self) -> int:
+        return self._count(sql.products)
+
+    def count_photos(self) -> int:
+        return self._count(sql.photos)
+
+    def products(self) -> Iterator[Product]:
+        """Every product, in the order of `product_id` by code point."""
+        for row in self._stream(sa.select(sql.products).order_by(sql.products.c.product_id)):
+            yield self._product(row)
+
+    def photos(self) -> Iterator[Photo]:
+        """Every photo, in the order of (product_id, photo_id)."""
+        table = sql.photos
+        for row in self._stream(sa.select(table).order_by(table.c.product_id, table.c.photo_id)):
+            yield _photo(row)
+
+    def product(self, product_id: str) -> Product:
+        """The product with this id; raises UnknownProduct."""
+        statement = sa.select(sql.products).where(sql.products.c.product_id == product_id)
+        row = self._connection.execute(statement).one_or_none()
+        if row is None:
+            raise UnknownProduct(f"The catalogue has no product {product_id!r}; check the id.")
+        return self._product(row)
+
+    def photos_of(self, product_id: str) -> tuple[Photo, ...]:
+        """The photos of a product, in the order of `photo_id`; none where there is no such product."""
+        table = sql.photos
+        statement = sa.select(table).where(table.c.product_id == product_id).order_by(table.c.photo_id)
+        return tuple(_photo(row) for row in self._connection.execute(statement))
+
+    def changes_since(self, number: int, limit: int = 1000) -> list[changes.Change]:
+        """The changes with numbers above `number`, at most `limit` of them, in their order."""
+        return changes.changes_since(self._connection, number, limit)
+
+    def _count(self, table: sa.Table) -> int:
+        return self._connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+    def _stream(self, statement: sa.Select[Any]) -> Iterator[sa.Row[Any]]:
+        yield from self._connection.execution_options(yield_per=ROWS_AT_ONCE).execute(statement)
+
+    def _product(self, row: sa.Row[Any]) -> Product:
+        return Product(row.product_id, row.title, decode_all(self._types, row.facets))
+
+
+class Catalogue:
+    """An open catalogue; safe to share between threads. Close it, or use it in a `with`."""
+
+    def __init__(self, place: Place, engine: Engine, timeout_s: float) -> None:
+        self._place = place
+        self._engine = engine
+        self._timeout_s = timeout_s
+        with self.snapshot() as view:
+            self.catalogue_id = view.catalogue_id
+
+    @classmethod
+    def open(cls, where: str | Path, *, create: bool = False) -> "Catalogue":
+        """Opens the catalogue at a path (SQLite) or `postgresql://…`.
+
+        `create` makes it where there is none and upgrades one of an older format. Raises MissingFile where there is
+        none, DamagedFile where something else is, UnsupportedFormat for a newer format, Unavailable when the server
+        does not answer.
+        """
+        place = Place.parse(where)
+        if place.path is not None and not create and not place.path.exists():
+            raise MissingFile(f"There is no catalogue {place}; make it with `lookalike import`, or check the path.")
+        timeout_s = settings().catalogue_timeout_s
+        engine = connect(place, timeout_s)
+        try:
+            with plain_errors(place):
+                if create:
+                    _make_or_upgrade(engine, place, timeout_s)
+                else:
+                    with reading(engine) as connection:
+                        check_format(connection, place)
+            return cls(place, engine, timeout_s)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None where the catalogue lives on a server."""
+        return self._place.path
+
+    @property
+    def name(self) -> str:
+        """The path or URL, for sentences: without a password."""
+        return str(self._place)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """One consistent view for the time of the `with`; writers go on meanwhile and are not seen."""
+        with plain_errors(self._place), reading(self._engine) as connection:
+            yield Snapshot(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Writer]:
+        """One transaction that writes: kept whole at the end of the `with`, dropped whole by an error or a crash.
+
+        Writers wait for each other for up to LOOKALIKE_CATALOGUE_TIMEOUT_S seconds, then raise Busy.
+        """
+        with plain_errors(self._place), writing(self._engine, self._timeout_s) as connection:
+            writer = Writer(connection)
+            yield writer
+            writer.finish()
+
+    def facets(self) -> tuple[Facet, ...]:
+        """The facets, in the order in which they were declared."""
+        with self.snapshot() as view:
+            return view.facets
+
+    def product(self, product_id: str) -> Product:
+        """The product with this id; raises UnknownProduct."""
+        with self.snapshot() as view:
+            return view.product(product_id)
+
+    def photos_of(self, product_id: str) -> tuple[Photo, ...]:
+        """The photos of a product, in the order of `photo_id`; none where there is no such product."""
+        with self.snapshot() as view:
+            return view.photos_of(product_id)
+
+    def changes_since(self, number: int, limit: int = 1000) -> list[changes.Change]:
+        """The changes with numbers above `number`, at most `limit` of them, in their order."""
+        with self.snapshot() as view:
+            return view.changes_since(number, limit)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _make_or_upgrade(engine: Engine, place: Place, timeout_s: float) -> None:
+    with writing(engine, timeout_s) as connection:
+        upgrade(connection, place)
+    if place.path is not None:
+        use_write_ahead_log(engine)
+
+
+def _photo(row: sa.Row[Any]) -> Photo:
+    return Photo(row.photo_id, row.product_id, row.content_hash, row.uri, row.columns)
