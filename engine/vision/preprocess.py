@@ -1,0 +1,101 @@
+"""An RGB picture -> the network's input. The only definition: training's validation, indexing and search all use it.
+
+It does what timm's evaluation transform does (`timm.data.create_transform(size, is_training=False, crop_pct=...)`):
+the short side to size / crop_fraction, the centre cut out, scaled to [0, 1], normalised by channel.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from engine.vision.image import crop, decode
+
+Floats = NDArray[np.float32]
+Interpolation = Literal["bicubic", "bilinear"]
+
+_RESAMPLING: dict[Interpolation, Image.Resampling] = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
+# Beyond this ratio of the sides only the middle is resized: a picture 1 pixel high must not become 10 GB wide.
+MAX_RATIO = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How pictures become input. `size` in pixels; `mean` and `std` by channel of RGB in [0, 1];
+    `crop_fraction` in (0, 1]: the share of the resized short side that is kept."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Interpolation = "bicubic"
+    crop_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or not 0 < self.crop_fraction <= 1 or min(self.std) <= 0 or len(self.mean) != 3:
+            raise ValueError(f"{self} cannot be: size and std are positive, crop_fraction is in (0, 1].")
+        if self.interpolation not in _RESAMPLING:
+            raise ValueError(f"There is no interpolation {self.interpolation!r}; use bicubic or bilinear.")
+
+    @property
+    def short_side(self) -> int:
+        """Pixels of the short side before the centre is cut out."""
+        return math.floor(self.size / self.crop_fraction)
+
+    def __call__(self, image: Image.Image) -> Floats:
+        """RGB picture of any size -> float32 [3, size, size], contiguous."""
+        assert image.mode == "RGB", image.mode
+        pixels = np.asarray(self._centre(self._resized(image)), dtype=np.float32) / np.float32(255)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values; `from_dict` reads it back."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse of `to_dict`. Raises TypeError or ValueError where the values cannot be."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        image = _middle(image)
+        width, height = image.size
+        short, long = min(width, height), max(width, height)
+        new_short, new_long = self.short_side, int(self.short_side * long / short)
+        size = (new_short, new_long) if width <= height else (new_long, new_short)
+        return image if size == image.size else image.resize(size, _RESAMPLING[self.interpolation])
+
+    def _centre(self, image: Image.Image) -> Image.Image:
+        left, top = (round((side - self.size) / 2) for side in image.size)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+
+def load(
+    data: bytes, name: str, preprocess: Preprocess, box: tuple[float, float, float, float] | None = None
+) -> Floats:
+    """A photo file's bytes -> float32 [3, size, size]; only the part in `box` where one is given.
+
+    `box` is left, top, right, bottom as fractions of the upright picture. Raises BadImage, naming `name`.
+    """
+    if box is None:
+        return preprocess(decode(data, name, min_side=preprocess.short_side))
+    share = min(box[2] - box[0], box[3] - box[1])  # what is left of the short side, at worst
+    image = decode(data, name, min_side=math.ceil(preprocess.short_side / share))
+    return preprocess(crop(image, box))
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The picture without the ends beyond `MAX_RATIO`; the same amount off both, so the centre stays."""
+    width, height = image.size
+    across = max(0, (width - MAX_RATIO * height) // 2)
+    down = max(0, (height - MAX_RATIO * width) // 2)
+    if not across and not down:
+        return image
+    return image.crop((across, down, width - across, height - down))
