@@ -6,6 +6,8 @@ let near the data, and the number of pixels is checked in the header, before any
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
@@ -57,14 +59,29 @@ def decode(data: bytes, name: str, *, min_side: int | None = None) -> Image.Imag
     Raises:
         BadImage: empty, truncated, damaged, not JPEG, PNG or WebP, or of more bytes or pixels than the settings allow.
     """
+    with _opened(data, name) as image:
+        if min_side is not None:
+            image.draft(None, (min_side * DRAFT_RESERVE, min_side * DRAFT_RESERVE))
+        image.load()
+        return _upright(_on_white(image), _orientation(image))
+
+
+def check_header(data: bytes, name: str) -> None:
+    """Raises BadImage for what `decode` would refuse before decoding: wrong kind, damaged header, too large.
+
+    Costs microseconds; a file that is cut off or damaged further on passes.
+    """
+    with _opened(data, name):
+        pass
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     kind = _kind(data, name)
     try:
         with Image.open(BytesIO(data), formats=[kind]) as image:
             _check_pixels(image, name)
-            if min_side is not None:
-                image.draft(None, (min_side * DRAFT_RESERVE, min_side * DRAFT_RESERVE))
-            image.load()
-            return _upright(_on_white(image), _orientation(image))
+            yield image
     except BadImage:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
