@@ -62,7 +62,7 @@ class Client:
         if filter is not None:
             wishes["filter"] = json.dumps(filter)
         if box is not None:
-            wishes["box"] = ",".join(map(repr, box))
+            wishes["box"] = ",".join(repr(float(edge)) for edge in box)
         files = {"photo": ("photo", photo, "application/octet-stream")}
         return self._read(wire.SearchAnswer, self._send("POST", "/search", data=wishes, files=files))
 

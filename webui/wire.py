@@ -182,7 +182,7 @@ class FacetChoice(Answer):
     count: int
 
 
-class FacetCounts(Answer):
+class FacetSummary(Answer):
     """One facet, counted over the products that pass the filter without this facet's own clause.
 
     `values`, the most frequent first, are for keyword, keywords and boolean; `minimum` and `maximum` for number and
@@ -203,7 +203,7 @@ class FacetsAnswer(Answer):
 
     matching: int
     products: int
-    facets: list[FacetCounts]
+    facets: list[FacetSummary]
 
 
 # --- GET /photos/<photo_id> and GET /healthz -------------------------------------------------------------------------
