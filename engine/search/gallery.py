@@ -1,0 +1,65 @@
+"""The photos of a generation under one numbering, whatever shard they lie in.
+
+Row r of a shard is row `base + r` here, its base being the number of rows in the shards before it. Rows lie in the
+order of their inverted list within a shard, so all rows are cut into `shards * lists` consecutive **segments**: segment
+`s * lists + l` holds the rows of list l in shard s.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.storage.generation import Generation
+from engine.storage.shard import Shard
+
+Ints = NDArray[np.int64]
+
+
+class Gallery:
+    """What can be found: rows of photos, and the products that they show."""
+
+    def __init__(self, generation: Generation) -> None:
+        shards = generation.shards
+        bases = np.cumsum([0, *(shard.rows for shard in shards)], dtype=np.int64)
+        starts = [base + shard.list_offsets[:-1] for base, shard in zip(bases, shards, strict=False)]
+        self.generation = generation
+        self.lists: int = generation.manifest.lists
+        self.products: int = generation.products.count  # each of them has a photo
+        self.rows = int(bases[-1])
+        self.shards: tuple[tuple[Shard, int], ...] = tuple(zip(shards, bases[:-1].tolist(), strict=True))
+        self.segments: Ints = np.concatenate([*starts, bases[-1:]])  # [segments + 1]
+        self.ordinals: NDArray[np.int32] = np.concatenate([shard.ordinals for shard in shards])  # [rows]
+
+    def vectors(self, rows: Ints) -> NDArray[np.float16]:
+        """float16 [n, dim] of the rows [n], which must rise: one sequential read of every shard's file."""
+        bounds = np.searchsorted(rows, [*(base for _, base in self.shards), self.rows])
+        parts = [
+            np.asarray(shard.vectors[rows[start:end] - base])
+            for (shard, base), (start, end) in zip(self.shards, pairwise(bounds), strict=True)
+            if end > start
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def rows_of_product(self, ordinal: int) -> Ints:
+        """The rows of a product's photos, rising."""
+        rows: Ints = np.concatenate([base + shard.rows_of_product(ordinal) for shard, base in self.shards])
+        return rows
+
+    def photo_id(self, row: int) -> int:
+        """The photo in a row."""
+        shard, base = next((shard, base) for shard, base in reversed(self.shards) if row >= base)
+        return int(shard.photo_ids[row - base])
+
+    def uri(self, photo_id: int) -> str | None:
+        """Where the bytes of a photo are, None where no shard has it."""
+        for shard, _ in self.shards:
+            row = shard.row_of_photo(photo_id)
+            if row is not None:
+                return shard.uri(row)
+        return None
+
+    def list_sizes(self, offsets: Ints) -> Ints:
+        """Bounds of all segments within some rows [segments + 1] -> how many of these rows every list has [lists]."""
+        sizes: Ints = np.diff(offsets).reshape(-1, self.lists).sum(axis=0)
+        return sizes

@@ -1,0 +1,35 @@
+"""Photos to products: a product stands where its best photo stands."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Distinct products, best first: ordinals int64 [n], the row of each one's best photo int64 [n], and its score
+    float32 [n], falling."""
+
+    ordinals: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ordinals)
+
+    def take(self, places: NDArray[np.int64]) -> "Ranking":
+        """The products at these places, in this order."""
+        return Ranking(self.ordinals[places], self.rows[places], self.scores[places])
+
+
+def best_per_product(ordinals: NDArray[np.integer], rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Ranking:
+    """Photos ([n] ordinals of their products, rows, scores) -> their products, by best photo.
+
+    Equal scores stand in the order of the products, a product's equal photos in the order of the rows, so that an
+    answer does not depend on the order in which photos were found.
+    """
+    order = np.lexsort((rows, ordinals, -scores))
+    _, firsts = np.unique(ordinals[order], return_index=True)
+    best = order[np.sort(firsts)]
+    return Ranking(ordinals[best].astype(np.int64), rows[best], scores[best])

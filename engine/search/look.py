@@ -1,0 +1,108 @@
+"""What the engine sees in a query: its vectors, and what the heads say about it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from engine.errors import BadQuery, UnknownProduct
+from engine.search.gallery import Gallery
+from engine.search.query import Box, Query
+from engine.search.rerank import widen
+from engine.search.similar import Attributes
+from engine.telemetry import Stopwatch
+from engine.vision.encoder import Encoder
+from engine.vision.heads import Heads, Prediction
+from engine.vision.image import crop
+from engine.vision.preprocess import Preprocess, load
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A query as vectors, float32 [q, dim] with norm 1: one for a photo, one per photo for a product.
+
+    `probabilities` [classes] by head name are what is known of its attributes; `predictions` the likeliest class of
+    each head, for a photo; `ordinal` the product that the query itself is.
+    """
+
+    vectors: Floats
+    probabilities: Mapping[str, Floats] = field(default_factory=dict)
+    predictions: tuple[Prediction, ...] = ()
+    ordinal: int | None = None
+
+
+class Eyes:
+    """Turns queries into looks; the encoder is opened when the first photo comes. Safe to share between threads."""
+
+    def __init__(
+        self, gallery: Gallery, attributes: Attributes, heads: Heads, open_encoder: Callable[[], Encoder]
+    ) -> None:
+        self._gallery = gallery
+        self._attributes = attributes
+        self._heads = heads
+        self._open_encoder = open_encoder
+        self._encoder: Encoder | None = None
+        self._lock = Lock()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, opened now if it was not."""
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = self._open_encoder()
+            return self._encoder
+
+    def look(self, query: Query, watch: Stopwatch) -> Look:
+        """Raises BadImage, BadQuery for a vector that cannot be, UnknownProduct."""
+        if query.photo is not None:
+            return self._at_photo(query.photo, query.box, watch)
+        if query.vector is not None:
+            return Look(_unit(query.vector, self._gallery.generation.manifest.dim))
+        assert query.product_id is not None
+        return self._at_product(query.product_id)
+
+    def _at_photo(self, photo: bytes | Image, box: Box | None, watch: Stopwatch) -> Look:
+        encoder = self.encoder
+        with watch.stage("decode"):
+            pixels = _pixels(photo, box, encoder.preprocess)
+        with watch.stage("encode"):
+            encoded = encoder.encode(pixels[None])
+            probabilities = self._heads.probabilities(encoded.features[0])
+            (predictions,) = self._heads.predict(encoded.features)
+        return Look(encoded.embeddings, probabilities, predictions)
+
+    def _at_product(self, product_id: str) -> Look:
+        ordinal = self._gallery.generation.products.ordinal(product_id)
+        if ordinal is None:
+            raise UnknownProduct(f"There is no product {product_id!r} in this index; check the id, or index it first.")
+        vectors = widen(self._gallery.vectors(self._gallery.rows_of_product(ordinal)))
+        return Look(_normalised(vectors), self._attributes.certain(ordinal), ordinal=ordinal)
+
+
+def _pixels(photo: bytes | Image, box: Box | None, preprocess: Preprocess) -> Floats:
+    corners = None if box is None else (box.left, box.top, box.right, box.bottom)
+    if isinstance(photo, bytes):
+        return load(photo, "the photo", preprocess, corners)
+    image = photo.convert("RGB")
+    return preprocess(image if corners is None else crop(image, corners))
+
+
+def _unit(vector: NDArray[np.floating], dim: int) -> Floats:
+    """A vector from outside as float32 [1, dim] of norm 1."""
+    array = np.asarray(vector, np.float32)
+    if array.shape != (dim,):
+        raise BadQuery(f"The vector has the shape {list(array.shape)}; this index holds vectors of shape [{dim}].")
+    norm = np.linalg.norm(array)
+    if not np.isfinite(norm) or norm == 0:
+        raise BadQuery("The vector has no direction (it is zero, infinite or not a number); send a finite, other one.")
+    return _normalised(array[None])
+
+
+def _normalised(vectors: Floats) -> Floats:
+    unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

@@ -1,0 +1,66 @@
+"""The photos that a filter lets through, found once per filter and kept while they are asked for."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.search.filters import Filter
+from engine.search.gallery import Gallery
+from engine.search.masks import Mask, mask
+
+CACHE_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The products and photos that pass a filter.
+
+    `mask` bool [products]; `matching` counts them; `rows` int64 [n], rising: their photos; `offsets` int64
+    [segments + 1]: the photos in segment i of the gallery are `rows[offsets[i]:offsets[i + 1]]`.
+    """
+
+    mask: Mask
+    matching: int
+    rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        return self.mask.nbytes + self.rows.nbytes + self.offsets.nbytes
+
+
+def select(filter: Filter, gallery: Gallery) -> Selection:
+    """Compiles a bound filter for a gallery."""
+    passing = mask(filter, gallery.generation.products)
+    rows = np.flatnonzero(passing[gallery.ordinals])
+    return Selection(passing, int(passing.sum()), rows, np.searchsorted(rows, gallery.segments))
+
+
+class Selections:
+    """The selections of the last filters asked for, by filter, up to `CACHE_BYTES`; safe to share between threads."""
+
+    def __init__(self, gallery: Gallery, limit: int = CACHE_BYTES) -> None:
+        self._gallery = gallery
+        self._limit = limit
+        self._bytes = 0
+        self._kept: OrderedDict[Filter, Selection] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, filter: Filter) -> Selection:
+        """The selection of a bound filter. Two threads may compile the same one; that costs time, nothing else."""
+        with self._lock:
+            if (known := self._kept.get(filter)) is not None:
+                self._kept.move_to_end(filter)
+                return known
+        made = select(filter, self._gallery)
+        with self._lock:
+            if filter not in self._kept:
+                self._kept[filter] = made
+                self._bytes += made.nbytes
+            while self._bytes > self._limit:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.nbytes
+        return made
