@@ -1,17 +1,27 @@
 """Small true implementations of what is heavy: an encoder in five lines, a model directory without training."""
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import save
 
+from engine.catalogue.schema import Facet, FacetType, FacetValue, Product
+from engine.errors import UnknownPhoto, UnknownProduct
+from engine.search.facet_counts import FacetSummary, without
+from engine.search.filters import Filter, bind, matches, values_of
+from engine.search.plan import Plan
+from engine.search.query import Box, Exact, Hit, Query, SearchResult
 from engine.vision.encoder import Encoded
+from engine.vision.heads import Prediction
 from engine.vision.model import Head, Model, ModelSpec, compute_model_id, write_model
-from engine.vision.preprocess import Preprocess
+from engine.vision.preprocess import Preprocess, load
 
 Floats = NDArray[np.float32]
 
@@ -106,3 +116,153 @@ def photo_bytes(colour: tuple[int, int, int], *, side: int = 48, seed: int = 0, 
     file = BytesIO()
     Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
+
+
+# --- A search engine without an index --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FakePhoto:
+    """A photo as its file's bytes, by its product."""
+
+    photo_id: int
+    product_id: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class FakeDetail:
+    product_id: str
+    title: str | None
+    facets: Mapping[str, FacetValue]
+    photo_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FakeManifest:
+    model_id: str
+
+
+class FakeEngine:
+    """Products and photos in memory, compared one by one; answers as `SearchEngine` does, only slower.
+
+    `similar` is the ranking of `exact` without its first product. `broken` is raised by every question.
+    """
+
+    generation = "000001"
+
+    def __init__(self, facets: Sequence[Facet], products: Sequence[Product], photos: Sequence[FakePhoto]) -> None:
+        self.broken: Exception | None = None
+        self._encoder = FakeEncoder()
+        self._facets = tuple(facets)
+        self._products = {product.product_id: product for product in products}
+        self._photos = {photo.photo_id: photo for photo in photos}
+        self._vectors = {photo.photo_id: self._encode(photo.data) for photo in photos}
+        self.manifest = FakeManifest(self._encoder.model_id)
+
+    @property
+    def products(self) -> int:
+        return len(self._products)
+
+    @property
+    def photos(self) -> int:
+        return len(self._photos)
+
+    def search(self, query: Query) -> SearchResult:
+        self._break()
+        passing = self._passing(query.filter)
+        scores = self._scores(self._vectors_of(query))
+        photos = [photo for photo in self._photos.values() if photo.product_id in passing]
+        photos.sort(key=lambda photo: (-scores[photo.photo_id], photo.product_id))
+        best: dict[str, FakePhoto] = {}
+        for photo in photos:
+            best.setdefault(photo.product_id, photo)
+        hits = tuple(self._hit(photo, scores[photo.photo_id]) for photo in best.values())
+        return SearchResult(
+            exact=None if query.mode == "similar" else Exact(hits[: query.k]),
+            similar=None if query.mode == "exact" else hits[1 : query.k + 1],
+            predictions=(Prediction("colour", "Red", 0.75),) if query.photo is not None else (),
+            matching=len(passing),
+            plan=self._plan(passing),
+        )
+
+    def product(self, product_id: str) -> FakeDetail:
+        self._break()
+        product = self._known(product_id)
+        photo_ids = sorted(photo.photo_id for photo in self._photos.values() if photo.product_id == product_id)
+        return FakeDetail(product.product_id, product.title, product.facets, tuple(photo_ids))
+
+    def photo(self, photo_id: int) -> bytes:
+        self._break()
+        if photo_id not in self._photos:
+            raise UnknownPhoto(f"There is no photo {photo_id} in this index; take the ids from an answer.")
+        return self._photos[photo_id].data
+
+    def matching(self, filter: Filter | None) -> NDArray[np.bool_]:
+        self._break()
+        passing = self._passing(filter)
+        return np.array([product_id in passing for product_id in sorted(self._products)], np.bool_)
+
+    def facet_counts(self, filter: Filter | None = None, *, limit: int = 50) -> tuple[FacetSummary, ...]:
+        return tuple(self._summary(facet, self._passing(without(filter, facet.name)), limit) for facet in self._facets)
+
+    def _break(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+
+    def _known(self, product_id: str) -> Product:
+        if product_id not in self._products:
+            raise UnknownProduct(f"There is no product {product_id!r} in this index; check the id, or index it first.")
+        return self._products[product_id]
+
+    def _encode(self, data: bytes, box: Box | None = None) -> Floats:
+        corners = None if box is None else (box.left, box.top, box.right, box.bottom)
+        pixels = load(data, "the photo", self._encoder.preprocess, corners)
+        embedding: Floats = self._encoder.encode(pixels[None]).embeddings[0]
+        return embedding
+
+    def _vectors_of(self, query: Query) -> list[Floats]:
+        if isinstance(query.photo, bytes):
+            return [self._encode(query.photo, query.box)]
+        assert query.product_id is not None
+        self._known(query.product_id)
+        return [
+            self._vectors[photo.photo_id] for photo in self._photos.values() if photo.product_id == query.product_id
+        ]
+
+    def _scores(self, vectors: list[Floats]) -> dict[int, float]:
+        return {photo_id: max(float(vector @ known) for vector in vectors) for photo_id, known in self._vectors.items()}
+
+    def _passing(self, filter: Filter | None) -> set[str]:
+        bound = None if filter is None else bind(filter, self._facets)
+        return {key for key, product in self._products.items() if bound is None or matches(bound, product.facets)}
+
+    def _hit(self, photo: FakePhoto, score: float) -> Hit:
+        product = self._products[photo.product_id]
+        return Hit(product.product_id, product.title, product.facets, score, photo.photo_id)
+
+    def _summary(self, facet: Facet, passing: set[str], limit: int) -> FacetSummary:
+        cells = [values_of(self._products[product_id].facets.get(facet.name)) for product_id in sorted(passing)]
+        counts: Counter[Any] = Counter(value for values in cells for value in values)
+        missing = sum(not values for values in cells)
+        if facet.type in (FacetType.NUMBER, FacetType.TIME):
+            ends = (min(counts, default=None), max(counts, default=None))
+            return FacetSummary(facet.name, facet.type, (), len(counts), *ends, missing)
+        order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        return FacetSummary(facet.name, facet.type, tuple(order), len(counts), None, None, missing)
+
+    def _plan(self, passing: set[str]) -> Plan:
+        return Plan(
+            path="exact" if passing else "nothing",
+            generation=self.generation,
+            model_id=self.manifest.model_id,
+            shards=1,
+            lists_visited=1,
+            lists_total=1,
+            rows_scanned=self.photos,
+            rows_reranked=self.photos,
+            survivors=None,
+            matching_products=len(passing),
+            expected_recall=1.0 if passing else None,
+            milliseconds={"encode": 1.5, "rerank": 0.25},
+        )

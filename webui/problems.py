@@ -1,0 +1,103 @@
+"""Which error is which HTTP status, and what of it the caller may read: the only place that knows both (RFC 9457).
+
+Errors that the caller can mend carry their own sentence. Those that only the keeper of the server can mend carry a
+fixed one, since their own names files and folders of the server; the server's log has it.
+"""
+
+from difflib import get_close_matches
+from http import HTTPStatus
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from engine.errors import (
+    BadCall,
+    BadImage,
+    BadQuery,
+    BadSetting,
+    Busy,
+    DamagedFile,
+    IndexMissing,
+    LookalikeError,
+    MissingFile,
+    Unavailable,
+    UnknownPhoto,
+    UnknownProduct,
+    UnsupportedFormat,
+    WrongCatalogue,
+    WrongModel,
+)
+from webui.wire import Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+# An error has the status of the nearest of its classes.
+_STATUS: dict[type[LookalikeError], HTTPStatus] = {
+    BadCall: HTTPStatus.UNPROCESSABLE_ENTITY,
+    BadImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnknownProduct: HTTPStatus.NOT_FOUND,
+    UnknownPhoto: HTTPStatus.NOT_FOUND,
+    IndexMissing: HTTPStatus.SERVICE_UNAVAILABLE,
+    DamagedFile: HTTPStatus.SERVICE_UNAVAILABLE,
+    MissingFile: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnsupportedFormat: HTTPStatus.SERVICE_UNAVAILABLE,
+    WrongModel: HTTPStatus.SERVICE_UNAVAILABLE,
+    WrongCatalogue: HTTPStatus.SERVICE_UNAVAILABLE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
+    BadSetting: HTTPStatus.INTERNAL_SERVER_ERROR,  # a BadCall of whoever started the server, not of who asks it
+    LookalikeError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+# What HTTP itself finds wrong, and what stands in for sentences that are not for the caller: status -> code, sentence.
+_PLAIN: dict[int, tuple[str, str]] = {
+    400: ("malformed_request", "The request cannot be read; send well-formed JSON or multipart/form-data."),
+    404: ("not_found", "There is nothing at this address; /openapi.json lists what there is."),
+    405: ("method_not_allowed", "This address does not take this method; /openapi.json says which it takes."),
+    413: ("too_large", "The request has too many bytes; send a smaller picture."),
+    415: ("wrong_content_type", "The body is of a kind that is not read here; send JSON or multipart/form-data."),
+    431: ("headers_too_large", "The request's headers have too many bytes; send fewer or shorter ones."),
+    500: ("internal", "The server made a mistake, which its log describes; tell whoever runs it."),
+    503: ("unavailable", "The index cannot answer now, and the server's log says why; try again later."),
+}
+
+
+def of_error(error: Exception) -> Problem:
+    """The problem that an exception is to the caller; what nobody foresaw is a 500 that tells nothing of itself."""
+    if not isinstance(error, LookalikeError):
+        return of_status(500)
+    status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+    detail = _PLAIN[status][1] if status >= HTTPStatus.INTERNAL_SERVER_ERROR else str(error)
+    return _problem(status, detail, error.code)
+
+
+def of_status(status: int, detail: str | None = None) -> Problem:
+    """The problem that a bare HTTP status is, for what goes wrong before Lookalike is asked."""
+    code, sentence = _PLAIN.get(status, ("http_error", f"{HTTPStatus(status).description or 'It went wrong'}."))
+    return _problem(status, detail or sentence, code)
+
+
+def of_fields(error: ValidationError, model: type[BaseModel]) -> BadQuery:
+    """What is wrong with the fields of a request; for a field that `model` lacks, the nearest name is offered."""
+    wrong = error.errors(include_url=False)[:3]
+    return BadQuery(" ".join(_of_field(one, list(model.model_fields)) for one in wrong))
+
+
+def _of_field(error: ErrorDetails, names: list[str]) -> str:
+    field = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(field, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
+        return f"There is no field {field!r}; {hint}"
+    reason = error["msg"][:1].lower() + error["msg"][1:]
+    return f"The field {field!r} is wrong: {reason}." if field else f"The request is wrong: {reason}."
+
+
+def _problem(status: int, detail: str, code: str) -> Problem:
+    # "about:blank" says: no more than the status and the code; its title is then the status's own (RFC 9457, 4.2.1)
+    return Problem(type="about:blank", title=HTTPStatus(status).phrase, status=int(status), detail=detail, code=code)
+
+
+def status_phrase(status: int) -> str:
+    """HTTP's own words for a status."""
+    return HTTPStatus(status).phrase
