@@ -106,6 +106,12 @@ class IndexMissing(LookalikeError):
     code = "index_missing"
 
 
+class EmptyCatalogue(LookalikeError):
+    """A catalogue without a photo that can be read: import some first."""
+
+    code = "empty_catalogue"
+
+
 class Busy(LookalikeError):
     """Somebody else is writing: wait for them."""
 

@@ -1,5 +1,7 @@
 """An index on the disk, and the opened generation that answers.
 
+::
+
     index/CURRENT                 the name of the generation that answers
     index/models/<model id>/      the serving part of its model
     index/generations/000042/     manifest.json, quantizer.faiss, products.arrow, three files a shard
@@ -10,7 +12,7 @@ outlive their names.
 
 from pathlib import Path
 
-from engine.errors import DamagedFile, IndexMissing, MissingFile
+from engine.errors import DamagedFile, IndexMissing
 from engine.storage import manifest as manifests
 from engine.storage import products as products_file
 from engine.storage.facets import FacetTable
@@ -28,8 +30,8 @@ ATTEMPTS = 5  # times CURRENT is read again because its generation was removed m
 class Generation:
     """One opened generation: immutable, shared by any number of threads.
 
-    Raises DamagedFile, MissingFile or UnsupportedFormat where its files are not what its manifest says (sizes are
-    checked; `lookalike verify` checks every byte).
+    Raises DamagedFile or UnsupportedFormat where its files are not what its manifest says (sizes are checked;
+    `lookalike verify` checks every byte).
     """
 
     def __init__(self, index_dir: Path, name: str) -> None:
@@ -57,7 +59,7 @@ class Generation:
         for name, entry in self.manifest.files.items():
             path = self.path / name
             if not path.is_file():
-                raise MissingFile(f"{path} is missing; restore it, or rebuild the index with `lookalike index`.")
+                raise DamagedFile(f"{path} is missing; restore it, or rebuild the index with `lookalike index`.")
             size = path.stat().st_size
             if size != entry.bytes:
                 raise DamagedFile(
@@ -75,7 +77,7 @@ def open_index(index_dir: Path) -> Generation:
         name = read_current(index_dir)
         try:
             return Generation(index_dir, name)
-        except (MissingFile, FileNotFoundError):
+        except (DamagedFile, FileNotFoundError):
             # a writer may have removed this generation since CURRENT was read
             if attempt == ATTEMPTS - 1 or read_current(index_dir) == name:
                 raise

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.catalogue.schema import Facet, FacetType
-from engine.errors import DamagedFile, MissingFile, UnsupportedFormat
+from engine.errors import DamagedFile, UnsupportedFormat
 from engine.storage.files import sha256_of, write_text
 
 FORMAT = 1
@@ -77,6 +77,11 @@ class Manifest:
     files: Mapping[str, FileEntry]
     calibration: None = None
 
+    @property
+    def bytes_per_photo(self) -> float:
+        """Bytes on the disk of all the generation's files, a photo."""
+        return sum(entry.bytes for entry in self.files.values()) / max(self.photos, 1)
+
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         return json.dumps({"format": FORMAT} | asdict(self), indent=2) + "\n"
@@ -117,12 +122,12 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":
-        """The manifest of the generation in `directory`. Raises MissingFile, DamagedFile, UnsupportedFormat."""
+        """The manifest of the generation in `directory`. Raises DamagedFile, UnsupportedFormat."""
         path = directory / NAME
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise MissingFile(f"{path} is missing; rebuild the index with `lookalike index`.") from None
+            raise DamagedFile(f"{path} is missing; rebuild the index with `lookalike index`.") from None
         except (OSError, UnicodeDecodeError) as wrong:
             raise DamagedFile(f"{path} cannot be read ({wrong}); rebuild the index with `lookalike index`.") from None
         return cls.from_json(text, path)

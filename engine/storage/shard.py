@@ -40,13 +40,13 @@ def shard_files(number: int) -> tuple[str, str, str]:
 class PhotoRows:
     """Photos as columns of equal length: what a row of a shard knows beside its vector.
 
-    `photo_ids` int64 [n]; `ordinals` int32 [n], the product's position in `Products`; `hashes` uint8 [n, 32], the
-    sha256 of the photo's file; `uris`, where the bytes are.
+    `photo_ids` int64 [n]; `ordinals` int32 [n], the product's position in `Products`; `content_hashes` uint8 [n, 32],
+    the sha256 of the photo's file; `uris`, where the bytes are.
     """
 
     photo_ids: NDArray[np.int64]
     ordinals: NDArray[np.int32]
-    hashes: NDArray[np.uint8]
+    content_hashes: NDArray[np.uint8]
     uris: Sequence[str]
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class PhotoRows:
     def take(self, positions: NDArray[np.int64]) -> "PhotoRows":
         """The rows at these positions, in this order."""
         uris = [self.uris[position] for position in positions]
-        return PhotoRows(self.photo_ids[positions], self.ordinals[positions], self.hashes[positions], uris)
+        return PhotoRows(self.photo_ids[positions], self.ordinals[positions], self.content_hashes[positions], uris)
 
 
 class Shard:
@@ -69,7 +69,7 @@ class Shard:
         self.ordinals: NDArray[np.int32] = _numpy(table, "ordinal")
         self.list_offsets: NDArray[np.int64] = np.concatenate([[0], np.cumsum(codes.list_sizes())])
         self._uris = table.column("uri")
-        self._hashes = table.column("content_hash")
+        self._content_hashes = table.column("content_hash")
 
     @classmethod
     def open(cls, directory: Path, number: int, quantizer: Quantizer) -> "Shard":
@@ -97,9 +97,9 @@ class Shard:
         uri: str = self._uris[row].as_py()
         return uri
 
-    def hashes(self) -> list[bytes]:
+    def content_hashes(self) -> list[bytes]:
         """[rows] the sha256 of each photo's file, 32 bytes."""
-        hashes: list[bytes] = self._hashes.to_pylist()
+        hashes: list[bytes] = self._content_hashes.to_pylist()
         return hashes
 
     def row_of_photo(self, photo_id: int) -> int | None:
@@ -152,7 +152,7 @@ def write_shard(
     _check_order(codes, np.bincount(lists, minlength=quantizer.lists))
     codes.save(codes_path)
     photos = photos.take(order)
-    hashes = pa.py_buffer(np.ascontiguousarray(photos.hashes))
+    hashes = pa.py_buffer(np.ascontiguousarray(photos.content_hashes))
     columns = {
         "photo_id": pa.array(photos.photo_ids, pa.int64()),
         "ordinal": pa.array(photos.ordinals, pa.int32()),

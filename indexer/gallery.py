@@ -1,0 +1,112 @@
+"""The rows of all shards as one gallery that is searched exactly: the oracle that `tune` measures against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.storage.ivf import Floats, Ints, Quantizer
+from engine.storage.shard import Shard
+
+QUERIES = 64  # compared with everything at a time
+ROWS = 65536  # brought to float32 at a time
+TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
+
+
+class Gallery:
+    """All rows of all shards, numbered through: those of shard s begin at `starts[s]`."""
+
+    def __init__(self, quantizer: Quantizer, shards: Sequence[Shard], products: int) -> None:
+        self.quantizer = quantizer
+        self.shards = shards
+        self.products = products
+        self.starts: Ints = np.cumsum([0] + [shard.rows for shard in shards])
+        self.rows = int(self.starts[-1])
+        self.ordinals: NDArray[np.int32] = np.concatenate([shard.ordinals for shard in shards])
+        numbers = np.arange(quantizer.lists)
+        self.lists: Ints = np.concatenate([np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards])
+        self._by_product = np.argsort(self.ordinals, kind="stable")
+        self._first = np.searchsorted(self.ordinals[self._by_product], np.arange(products))
+
+    def vectors(self, rows: Ints) -> Floats:
+        """[n] rows -> [n, dim]."""
+        found = np.empty((len(rows), self.quantizer.dim), np.float32)
+        owners = np.searchsorted(self.starts, rows, side="right") - 1
+        for number, shard in enumerate(self.shards):
+            mine = owners == number
+            found[mine] = shard.vectors[rows[mine] - self.starts[number]]
+        return found
+
+    def cosines(self, queries: Floats) -> Floats:
+        """[q, dim] -> [q, rows], exact."""
+        found = np.empty((len(queries), self.rows), np.float32)
+        for begin, shard in zip(self.starts, self.shards, strict=False):
+            for start in range(0, shard.rows, ROWS):
+                block = shard.vectors[start : start + ROWS].astype(np.float32)
+                found[:, begin + start : begin + start + len(block)] = queries @ block.T
+        return found
+
+    def best_by_product(self, cosines: Floats) -> Floats:
+        """[q, rows] -> [q, products]: the cosine of each product's best photo."""
+        best: Floats = np.maximum.reduceat(cosines[:, self._by_product], self._first, axis=1)
+        return best
+
+    def scan(self, queries: Floats, nprobe: int, depth: int) -> Ints:
+        """[q, dim] -> [q, depth]: the rows with the best codes in the nearest lists, best first; -1 pads."""
+        similarities, lists = self.quantizer.nearest(queries, nprobe)
+        scores, rows = [], []
+        for begin, shard in zip(self.starts, self.shards, strict=False):
+            shard_scores, shard_rows = shard.codes.scan(queries, lists, similarities, depth)
+            scores.append(np.where(shard_rows < 0, -np.inf, shard_scores))
+            rows.append(np.where(shard_rows < 0, -1, shard_rows + begin))
+        best = np.argsort(-np.concatenate(scores, axis=1), axis=1, kind="stable")[:, :depth]
+        return np.take_along_axis(np.concatenate(rows, axis=1), best, axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The exact answer to one query: the `wanted` best products have their best photos at `floor` or nearer."""
+
+    wanted: int
+    floor: float
+
+    @classmethod
+    def of(cls, best: Floats, at: int) -> "Truth":
+        """From the cosines of the products, [products], -inf where one does not count."""
+        wanted = min(at, int(np.isfinite(best).sum()))
+        return cls(wanted, float(-np.partition(-best, wanted - 1)[wanted - 1]) if wanted else np.inf)
+
+    def recall(self, cosines: Floats, ordinals: NDArray[np.int32]) -> float:
+        """The share of the wanted products among the photos found: their cosines and products, [n]."""
+        found = np.unique(ordinals[cosines >= self.floor - TIE])
+        return min(len(found), self.wanted) / self.wanted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Questions:
+    """Photos of the gallery that ask, each left out of its own gallery: rows [q], vectors [q, dim], exact answers."""
+
+    rows: Ints
+    vectors: Floats
+    truths: tuple[Truth, ...]
+
+    @classmethod
+    def ask(cls, gallery: Gallery, rows: Ints, at: int) -> "Questions":
+        """Answers `rows` exactly; photos without any other to find are left out."""
+        vectors = gallery.vectors(rows)
+        truths: list[Truth] = []
+        for start in range(0, len(rows), QUERIES):
+            block = slice(start, start + QUERIES)
+            cosines = gallery.cosines(vectors[block])
+            cosines[np.arange(len(cosines)), rows[block]] = -np.inf
+            truths += [Truth.of(best, at) for best in gallery.best_by_product(cosines)]
+        asked = np.array([truth.wanted > 0 for truth in truths], bool)
+        return cls(rows[asked], vectors[asked], tuple(truth for truth in truths if truth.wanted))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, begin: int, end: int) -> "Questions":
+        """The questions from `begin` to before `end`."""
+        return Questions(self.rows[begin:end], self.vectors[begin:end], self.truths[begin:end])

@@ -1,0 +1,66 @@
+"""How many lists, which codec, and training both once on a sample of the catalogue.
+
+The codec is 4-bit residual PQ in fast-scan layout. It is coarse on purpose: it chooses what is re-ranked on the
+float16 rows, so its errors cost depth, not results.
+"""
+
+import math
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.storage.ivf import Floats, Quantizer
+
+PHOTOS_PER_LIST = 39  # below this k-means has too few points for a centroid, by FAISS's own rule
+SAMPLE_PER_LIST = 64  # photos of the sample for each list
+SAMPLE_FLOOR = 8192  # photos of the sample at least, for the codec's sake
+CENTROIDS = 16  # of each PQ sub-space: 4 bits
+
+
+def lists_for(photos: int) -> int:
+    """How many inverted lists suit so many photos: two square roots, but no list without enough photos to learn it.
+
+    1 for up to 77 photos, 76 for 3,000, 1,414 for 500,000 (Lookalike default).
+    """
+    return max(1, min(round(2 * math.sqrt(photos)), photos // PHOTOS_PER_LIST))
+
+
+def subspaces_for(dim: int) -> int:
+    """PQ sub-spaces, 4 bits each: four dimensions apiece, fewer where that would leave under 16 sub-spaces."""
+    for width in (4, 2):
+        if dim % width == 0 and dim // width >= 16:
+            return dim // width
+    return dim
+
+
+def sample_size(photos: int, lists: int) -> int:
+    """How many photos to train on."""
+    return min(photos, max(SAMPLE_FLOOR, lists * SAMPLE_PER_LIST))
+
+
+def train(sample: Floats, lists: int) -> Quantizer:
+    """Learns centroids and codec from `sample` [n, dim], L2 norm 1, n >= 1; the same sample gives the same result."""
+    dim = sample.shape[1]
+    codec = f"IVF{lists},PQ{subspaces_for(dim)}x4fsr"
+    index = faiss.index_factory(dim, codec, faiss.METRIC_INNER_PRODUCT)
+    # a small catalogue is no mistake to be warned of
+    index.cp.min_points_per_centroid = 1
+    index.pq.cp.min_points_per_centroid = 1
+    # k-means needs a point for each centroid, so a tiny sample is repeated
+    index.train(np.resize(sample, (max(len(sample), CENTROIDS, lists), dim)))
+    _spread_flat_codebooks(index)
+    return Quantizer(index, codec)
+
+
+def _spread_flat_codebooks(index: faiss.IndexIVFPQFastScan) -> None:
+    """Gives centroids that are all alike (one photo, or copies of one) a tiny spread.
+
+    Fast-scan divides its tables by their range: with a range of nothing it finds no row at all.
+    """
+    codebooks: NDArray[np.float32] = faiss.vector_to_array(index.pq.centroids)
+    by_subspace = codebooks.reshape(index.pq.M, CENTROIDS, index.pq.dsub)
+    if np.ptp(by_subspace, axis=1).any():
+        return
+    noise = np.random.default_rng(0).standard_normal(codebooks.shape) * 1e-3
+    faiss.copy_array_to_vector((codebooks + noise).astype(np.float32), index.pq.centroids)

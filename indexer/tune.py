@@ -1,0 +1,201 @@
+"""How far to search: nprobe, depth and filter budget, chosen and measured against exact search on the index itself.
+
+Queries are photos of the catalogue, each left out of its own gallery; where the catalogue is big enough, of products
+that the quantizer's sample never saw. Settings are chosen on one half of the queries and their recall is measured on
+the other, so that the manifest does not report a lucky choice.
+
+Recall is in products: of the ten products whose best photos are nearest to the query, the share that was found. A
+product that ties with the tenth counts as found.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.storage.ivf import Floats, Ints
+from engine.storage.manifest import Recall
+from indexer.gallery import QUERIES, Gallery, Questions, Truth
+
+AT = 10
+TARGET = 0.98  # recall@10 to reach
+ASKED = 500  # queries, half of them to choose on
+HOLD_OUT_FROM = 5000  # products; smaller catalogues need all of them to train on
+DEPTHS = (32, 64, 128, 256, 512, 1024, 2048)  # photos re-ranked per query
+BUDGETS = tuple(500 * 2**step for step in range(16))  # photos that pass, seen per filtered query
+ASKED_FILTERED = 100  # queries with a filter, in each half
+FILTER_SHARE = 0.1  # of the products pass the filters that are tried
+RERANK_COST = 50  # PQ rows scanned in the time one float16 row is re-ranked (Lookalike default)
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The settings of the manifest, named as there."""
+
+    nprobe: int
+    depth: int
+    filter_budget: int
+    recall: Recall
+    filtered_recall: Recall
+
+
+def draw_held_out(products: int, rng: np.random.Generator) -> Ints:
+    """Ordinals of products to keep out of the quantizer's sample and to ask with; none in a small catalogue."""
+    if products < HOLD_OUT_FROM:
+        return np.empty(0, np.int64)
+    return np.sort(rng.choice(products, ASKED, replace=False))
+
+
+def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Tuning:
+    """Chooses the cheapest settings that reach the target, and measures them."""
+    questions = Questions.ask(gallery, _draw_rows(gallery, held_out, rng), AT)
+    if len(questions) < 2:
+        return _everything(gallery)
+    half = len(questions) // 2
+    choosing, measuring = questions.part(0, half), questions.part(half, len(questions))
+    nprobe, depth = _choose(gallery, choosing)
+    budgets = [budget for budget in BUDGETS if budget < gallery.rows] + [gallery.rows]
+    table = _filtered_recalls(gallery, choosing.part(0, ASKED_FILTERED), budgets, rng)
+    position = next((at for at, recalls in enumerate(table.T) if reaches_target(recalls)), len(budgets) - 1)
+    filtered = _filtered_recalls(gallery, measuring.part(0, ASKED_FILTERED), [budgets[position]], rng)[:, 0]
+    whose = "products outside the codec's sample" if len(held_out) else "the catalogue"
+    how = f"best {AT} products, exact search as truth; photos of {whose}, each left out of its own gallery"
+    return Tuning(
+        nprobe=nprobe,
+        depth=depth,
+        filter_budget=budgets[position],
+        recall=_recall(_recalls(gallery, measuring, nprobe, [depth])[:, 0], f"{how}; settings chosen on others"),
+        filtered_recall=_recall(
+            filtered,
+            f"{how}; under filters that {FILTER_SHARE:.0%} of the products pass, in one half of the filters any "
+            "products, in the other those nearest to some photo, so alike",
+        ),
+    )
+
+
+def reaches_target(recalls: NDArray[np.float64]) -> bool:
+    """Whether the recalls of the single queries [q] reach the target by more than a standard error."""
+    return bool(recalls.mean() - recalls.std() / math.sqrt(len(recalls)) >= TARGET)
+
+
+def interval_95(share: float, count: int) -> tuple[float, float]:
+    """Wilson's interval for a share of `count` observations: right at 0 and 1 too (doi:10.1080/01621459.1927.10502953).
+
+    A query counts as one observation, not as ten, which makes the interval rather too wide than too narrow.
+    """
+    z = 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return max(0.0, middle - spread), min(1.0, middle + spread)
+
+
+def _draw_rows(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Ints:
+    """One photo of each product held out, or any photos where none are."""
+    order = rng.permutation(gallery.rows)
+    if len(held_out):
+        order = order[np.isin(gallery.ordinals[order], held_out)]
+        order = order[np.unique(gallery.ordinals[order], return_index=True)[1]]
+        return rng.permutation(order)
+    return order[:ASKED]
+
+
+def _choose(gallery: Gallery, questions: Questions) -> tuple[int, int]:
+    """The nprobe and depth that reach the target at the least cost; all lists and the greatest depth if none do."""
+    depths = [depth for depth in DEPTHS if depth < gallery.rows] + [min(DEPTHS[-1], gallery.rows)]
+    rows_per_list = gallery.rows / gallery.quantizer.lists
+    best, least = (gallery.quantizer.lists, depths[-1]), math.inf
+    for nprobe in _steps(gallery.quantizer.lists):
+        if nprobe * rows_per_list >= least:
+            break
+        recalls = _recalls(gallery, questions, nprobe, depths)
+        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column)), None)
+        if depth is not None and (cost := nprobe * rows_per_list + depth * RERANK_COST) < least:
+            best, least = (nprobe, depth), cost
+    return best
+
+
+def _steps(lists: int) -> Iterator[int]:
+    """1, 2, 3, 4, 6, 8, 12, 16 … and the number of lists."""
+    power = 1
+    while power < lists:
+        yield power
+        if power > 1 and power * 3 // 2 < lists:
+            yield power * 3 // 2
+        power *= 2
+    yield lists
+
+
+def _recalls(gallery: Gallery, questions: Questions, nprobe: int, depths: list[int]) -> NDArray[np.float64]:
+    """[q, depths] the recall of each query when that many photos are re-ranked."""
+    found = gallery.scan(questions.vectors, nprobe, max(depths) + 1)
+    recalls = np.empty((len(questions), len(depths)))
+    for number, truth in enumerate(questions.truths):
+        rows = found[number]
+        rows = rows[(rows >= 0) & (rows != questions.rows[number])]
+        cosines = gallery.vectors(rows) @ questions.vectors[number]
+        ordinals = gallery.ordinals[rows]
+        recalls[number] = [truth.recall(cosines[:depth], ordinals[:depth]) for depth in depths]
+    return recalls
+
+
+def _filtered_recalls(
+    gallery: Gallery, questions: Questions, budgets: list[int], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """[q, budgets] the recall of each query under a filter when lists are visited until so many photos that pass it
+    were seen."""
+    recalls = []
+    for start in range(0, len(questions), QUERIES):
+        block = questions.part(start, start + QUERIES)
+        cosines = gallery.cosines(block.vectors)
+        filters = _draw_filters(gallery, len(block), rng)
+        _, orders = gallery.quantizer.nearest(block.vectors, gallery.quantizer.lists)
+        for number, row in enumerate(block.rows):
+            passes = filters[number][gallery.ordinals]
+            passes[row] = False
+            recalls.append(_filtered_recall(gallery, cosines[number], passes, orders[number], budgets))
+    return np.array(recalls)
+
+
+def _draw_filters(gallery: Gallery, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """[count, products] which products pass; every other filter passes those nearest to some random photo."""
+    size = max(1, round(gallery.products * FILTER_SHARE))
+    wish = rng.random((count, gallery.products), np.float32)
+    anchors = gallery.vectors(rng.integers(gallery.rows, size=len(wish[1::2])))
+    wish[1::2] = gallery.best_by_product(gallery.cosines(anchors))
+    passes = np.zeros(wish.shape, bool)
+    np.put_along_axis(passes, np.argpartition(-wish, size - 1, axis=1)[:, :size], True, axis=1)
+    return passes
+
+
+def _filtered_recall(
+    gallery: Gallery, cosines: Floats, passes: NDArray[np.bool_], order: Ints, budgets: list[int]
+) -> list[float]:
+    """The recall for each budget; 1 where nothing passes."""
+    truth = Truth.of(gallery.best_by_product(np.where(passes, cosines, -np.inf)[None])[0], AT)
+    if not truth.wanted:
+        return [1.0] * len(budgets)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    survivors = np.flatnonzero(passes)
+    ranks = rank[gallery.lists[survivors]]
+    seen = np.cumsum(np.bincount(ranks, minlength=len(order)))  # survivors in the nearest 1, 2, … lists
+    recalls = []
+    for budget in budgets:
+        visited = survivors[ranks <= np.searchsorted(seen, budget)]
+        recalls.append(truth.recall(cosines[visited], gallery.ordinals[visited]))
+    return recalls
+
+
+def _recall(recalls: NDArray[np.float64], how: str) -> Recall:
+    value = float(recalls.mean())
+    return Recall(at=AT, value=value, queries=len(recalls), how=how, interval_95=interval_95(value, len(recalls)))
+
+
+def _everything(gallery: Gallery) -> Tuning:
+    """Too few photos to ask with: all of them are compared, which finds whatever there is."""
+    recall = Recall(
+        at=AT, value=1.0, queries=0, how="not measured: every photo is compared exactly", interval_95=(1.0, 1.0)
+    )
+    return Tuning(gallery.quantizer.lists, gallery.rows, gallery.rows, recall, recall)
