@@ -4,7 +4,7 @@ Standard output is kept for results, so that `--json` can be piped. When standar
 becomes plain lines: one when a stage begins and one when it ends, with a few between in a long one.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -106,11 +106,11 @@ def progress() -> Iterator[Listener]:
         listener.finish()
 
 
-def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output: the first column to the left, the others to the right."""
+def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]], *, text_columns: int = 1) -> None:
+    """A table on standard output: the first columns, of text, to the left, the others to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for position, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if position == 0 else "right")
+        table.add_column(heading, justify="left" if position < text_columns else "right")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     out.print(table)
