@@ -4,7 +4,7 @@ Standard output is kept for results, so that `--json` can be piped. When standar
 becomes plain lines: one when a stage begins and one when it ends, with a few between in a long one.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 

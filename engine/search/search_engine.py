@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet, FacetValue
 from engine.errors import UnknownPhoto, UnknownProduct, WrongModel
@@ -115,7 +116,13 @@ class SearchEngine:
     @cached_property
     def content_hashes(self) -> frozenset[bytes]:
         """The sha256 of every photo's file, 32 bytes each."""
-        return frozenset(digest for shard, _ in self._gallery.shards for digest in shard.hashes())
+        return frozenset(digest for shard, _ in self._gallery.shards for digest in shard.content_hashes())
+
+    @cached_property
+    def titles(self) -> NDArray[np.object_]:
+        """The titles (or None) of all products, in the order of their ids: [products]."""
+        title = self._generation.products.title
+        return np.array([title(ordinal) for ordinal in range(self.products)], object)
 
     def product(self, product_id: str) -> ProductDetail:
         """Raises UnknownProduct."""
