@@ -24,6 +24,7 @@ from engine.vision.model import Head, Model, ModelSpec, compute_model_id, write_
 from engine.vision.preprocess import Preprocess, load
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 GRID = 8  # the fakes see a photo as 8 x 8 patches of mean colour
 COLOUR_HEAD = Head("colour", "colour", ("Blue", "Green", "Red"))
@@ -266,3 +267,19 @@ class FakeEngine:
             expected_recall=1.0 if passing else None,
             milliseconds={"encode": 1.5, "rerank": 0.25},
         )
+
+
+# --- Vectors without photos ------------------------------------------------------------------------------------------
+
+
+def product_vectors(products: int, photos: int, dim: int = 32, *, seed: int = 0) -> tuple[NDArray[np.float16], Ints]:
+    """Vectors that cluster as a shop's do: families of products, and `photos` near to each product.
+
+    float16 [products * photos, dim], norm 1 within float16, and the product of each, int64, rising.
+    """
+    rng = np.random.default_rng(seed)
+    families = rng.standard_normal((max(1, products // 12), dim))
+    centres = families[rng.integers(len(families), size=products)] + 0.5 * rng.standard_normal((products, dim))
+    owners = np.repeat(np.arange(products), photos)
+    vectors = centres[owners] + 0.25 * rng.standard_normal((products * photos, dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16), owners

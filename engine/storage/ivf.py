@@ -141,6 +141,8 @@ class ShardCodes:
         queries, lists, similarities = _rows(queries), np.ascontiguousarray(lists, np.int64), _rows(similarities)
         count, nprobe = lists.shape
         assert queries.shape == (count, self._index.d) and similarities.shape == lists.shape
+        if depth == 0:
+            return np.empty((count, 0), np.float32), np.empty((count, 0), np.int64)
         scores = np.empty((count, depth), np.float32)
         rows = np.empty((count, depth), np.int64)
         bits = None if allowed is None else np.packbits(allowed, bitorder="little")
