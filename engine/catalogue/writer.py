@@ -54,6 +54,11 @@ class Writer:
         facets = connection.execute(sa.select(sql.facets).order_by(sql.facets.c.position))
         self._types = {row.name: FacetType(row.type) for row in facets}
 
+    @property
+    def facets(self) -> tuple[Facet, ...]:
+        """The facets declared so far, this transaction's included, in order of declaration."""
+        return tuple(Facet(name, type) for name, type in self._types.items())
+
     def declare_facets(self, facets: Iterable[Facet]) -> None:
         """Adds the facets that are not there yet; raises BadCall for one that is there with another type."""
         for facet in facets:
@@ -102,16 +107,19 @@ class Writer:
         """
         return self.upsert_products([product])[0]
 
-    def upsert_products(self, products: Sequence[Product]) -> list[Effect]:
-        """`upsert_product` for many, in few statements; one effect for each, in their order."""
+    def upsert_products(self, products: Sequence[Product], *, keep: bool = False) -> list[Effect]:
+        """`upsert_product` for many, in few statements; one effect for each, in their order.
+
+        With `keep`, a stored title or facet that the given product lacks stays.
+        """
         effects: list[Effect] = []
         for chunk in _chunks(products):
             stored = self._stored_products([product.product_id for product in chunk])
             new: dict[str, _Row] = {}
             changed: dict[str, _Row] = {}
             for product in chunk:
-                row = self._product_row(product)
                 before = stored.get(product.product_id)
+                row = self._product_row(product, before if keep else None)
                 effects.append(_effect(before, row))
                 if effects[-1] is Effect.UNCHANGED:
                     continue
@@ -168,14 +176,18 @@ class Writer:
 
     def delete_product(self, product_id: str) -> None:
         """Deletes a product and its photos; raises UnknownProduct."""
-        self._check_products_exist({product_id})
-        self.delete_photos(
-            self._connection.scalars(
-                sa.select(sql.photos.c.photo_id).where(sql.photos.c.product_id == product_id)
-            ).all()
-        )
-        self._connection.execute(sa.delete(sql.products).where(sql.products.c.product_id == product_id))
-        self._record(ChangeKind.PRODUCT_DELETED, product_id)
+        self.delete_products([product_id])
+
+    def delete_products(self, product_ids: Sequence[str]) -> None:
+        """`delete_product` for many, in few statements."""
+        photos, products = sql.photos, sql.products
+        for chunk in _chunks(product_ids):
+            self._check_products_exist(set(chunk))
+            theirs = sa.select(photos.c.photo_id).where(photos.c.product_id.in_(chunk))
+            self.delete_photos(self._connection.scalars(theirs).all())
+            self._connection.execute(sa.delete(products).where(products.c.product_id.in_(chunk)))
+            for product_id in chunk:
+                self._record(ChangeKind.PRODUCT_DELETED, product_id)
 
     def delete_photo(self, photo_id: int) -> None:
         """Deletes a photo; raises UnknownPhoto."""
@@ -215,13 +227,17 @@ class Writer:
         last = self._connection.scalar(sa.select(sa.func.max(sql.facets.c.position)))
         return 0 if last is None else int(last) + 1
 
-    def _product_row(self, product: Product) -> _Row:
+    def _product_row(self, product: Product, kept: _Row | None) -> _Row:
         check_product_id(product.product_id)
         unknown = product.facets.keys() - self._types.keys()
         if unknown:
             raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; declare it first.")
         facets = {name: encode(name, self._types[name], value) for name, value in product.facets.items()}
-        return {"product_id": product.product_id, "title": product.title, "facets": facets}
+        title = product.title
+        if kept is not None:
+            facets = kept["facets"] | facets
+            title = kept["title"] if title is None else title
+        return {"product_id": product.product_id, "title": title, "facets": facets}
 
     def _stored_products(self, ids: Sequence[str]) -> dict[str, _Row]:
         rows = self._connection.execute(sa.select(sql.products).where(sql.products.c.product_id.in_(ids)))
