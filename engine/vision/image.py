@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from engine.errors import BadImage
@@ -19,6 +19,8 @@ from engine.settings import settings
 
 # Pillow only warns of pictures between one and two times its limit; with this it refuses them.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+# Damaged EXIF beside sound pixels is common in photos and nobody's business.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 # Reduced JPEG decoding keeps this many times the pixels asked for, so that the resize after it still decides how the
 # result looks (Pillow's own `thumbnail` keeps the same reserve).
@@ -87,7 +89,8 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImage(_too_many_pixels(name)) from None
     except Exception as error:  # a damaged file may raise anything in a decoder, and all of it means the same
-        raise BadImage(f"{name} is a damaged or truncated {kind} ({error}); send it again or save it anew.") from error
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())})"
+        raise BadImage(f"{name} is a damaged or truncated {kind}{reason}; send it again or save it anew.") from error
 
 
 def crop(image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
