@@ -1,0 +1,86 @@
+"""`lookalike train`: photos and labels -> a model directory, as a recipe says."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lookalike.console import progress, say, show_table
+
+if TYPE_CHECKING:
+    from trainer.training import Plan
+
+
+@click.command("train")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder that the recipe's tables are in.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Model directory to write.")
+@click.option("--weights", help='The trunk\'s weights: a safetensors file, "hub" or "none"; else as the recipe says.')
+@click.option("--epochs", type=click.IntRange(min=1), help="Another number of epochs than the recipe's.")
+@click.option("--resume", is_flag=True, help="Go on where the training in --out was stopped; begin if there is none.")
+@click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
+@click.option("--export-only", is_flag=True, help="Write the model from the checkpoint in --out, and stop.")
+def command(
+    *,
+    recipe: Path,
+    data: Path,
+    out: Path,
+    weights: str | None,
+    epochs: int | None,
+    resume: bool,
+    dry_run: bool,
+    export_only: bool,
+) -> None:
+    """Train a model by RECIPE, a TOML file.
+
+    A killed training goes on with --resume. The directory gets the model, metrics.jsonl, curves.png and checkpoint.pt;
+    a model that was there is replaced at the end, and only if the new one proves equal to what was trained.
+    """
+    # before torch loads its OpenMP: threads that wait must not spin on cores that others need
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _require_torch()
+    from trainer import training
+    from trainer.recipe import read_recipe, with_epochs
+
+    parsed = read_recipe(recipe)
+    if epochs is not None:
+        parsed = with_epochs(parsed, epochs, str(recipe))
+    if dry_run:
+        _show_plan(training.plan(parsed, data))
+        return
+    with progress() as listener:
+        if export_only:
+            export = training.export_only(parsed, data, out, progress=listener)
+        else:
+            export = training.train(parsed, data, out, weights=weights, resume=resume, progress=listener)
+    spec = export.model.spec
+    for dataset, figures in spec.training["validation"].items():
+        rows = [(label, f"{value:.4f}") for label, value in figures.items()]
+        show_table(f"{dataset}, validation", ("label", "precision@1"), rows)
+    say(
+        f"{out} holds the model {spec.model_id[:12]}: {spec.dim} numbers a photo, {len(spec.heads)} heads; "
+        f"its ONNX and torch differ by at most {export.difference:.1e} on {export.photos} photos."
+    )
+
+
+def _require_torch() -> None:
+    from importlib.util import find_spec
+
+    from engine.errors import MissingPackage
+
+    if any(find_spec(name) is None for name in ("torch", "torchvision", "timm", "onnx", "onnxscript", "matplotlib")):
+        raise MissingPackage(
+            "Training needs torch and timm, which are not installed; run pip install 'lookalike[train]'."
+        )
+
+
+def _show_plan(plan: "Plan") -> None:
+    say(
+        f"{plan.parameters:,} parameters, {plan.trunk_parameters:,} of them in the trunk; {plan.feature_dim} features; "
+        f"{plan.steps_per_epoch} steps an epoch."
+    )
+    show_table("Batches", ("dataset", "photos", "of each batch", "of each epoch"), plan.sets)
+    show_table("Tasks", ("task", "loss", "on", "classes", "labelled photos"), plan.tasks)
+    if plan.validations:
+        show_table("Validation", ("dataset", "queries", "gallery", "queries trained on"), plan.validations)

@@ -1,0 +1,61 @@
+"""Checkpoints: all it takes to go on with a training as if it had never stopped.
+
+Random sources are not among it: every random choice is made from the seed and the number of the step.
+"""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import DamagedFile, UnsupportedFormat, WrongModel
+from engine.storage.files import replacing
+from trainer.recipe import Recipe, parse_recipe
+
+FORMAT = 1
+FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after `step` steps; states are what torch's `state_dict` gives."""
+
+    step: int
+    recipe: str  # the recipe's text
+    classes: dict[str, tuple[str, ...]]  # by task
+    network: Mapping[str, Any]
+    average: Mapping[str, Any] | None  # the moving average of the weights, where the recipe has one
+    optimizer: Mapping[str, Any]
+
+
+def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Writes `checkpoint.pt`; a kill at any moment leaves the one before or this one, whole."""
+    with replacing(directory / FILE) as partial:
+        torch.save({"format": FORMAT, **vars(checkpoint)}, partial)
+
+
+def load_checkpoint(directory: Path) -> Checkpoint | None:
+    """The checkpoint in `directory`, None where there is none; tensors are loaded, code never."""
+    path = directory / FILE
+    if not path.is_file():
+        return None
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
+        raise DamagedFile(f"{path} cannot be read ({error}); remove it to start anew.") from None
+    if values.pop("format", None) != FORMAT:
+        raise UnsupportedFormat(f"{path} was written by another version; remove it to start anew.")
+    return Checkpoint(**values)
+
+
+def require_same(checkpoint: Checkpoint, recipe: Recipe, classes: Mapping[str, tuple[str, ...]], path: Path) -> None:
+    """WrongModel where `checkpoint` is of another recipe (comments apart), or of data with other classes."""
+    if parse_recipe(checkpoint.recipe, FILE).model_dump() != recipe.model_dump():
+        raise WrongModel(
+            f"{path / FILE} is of another recipe than the one given; go back to that one, or use another --out."
+        )
+    if checkpoint.classes != dict(classes):
+        raise WrongModel(f"{path / FILE} was trained on other classes than the tables have now; use another --out.")

@@ -1,0 +1,266 @@
+"""The training itself: from a recipe and its data to trained weights, over and over again one batch at a time."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import TrainingFailed
+from engine.settings import cores, thread_count
+from engine.telemetry import SILENT, Progress
+from engine.vision.preprocess import Preprocess
+from trainer.augment import (
+    Finisher,
+    LoadedBatch,
+    PhotoReader,
+    TrainingBatch,
+    check_readable,
+    load_batches,
+    seeded,
+    step_seed,
+)
+from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_checkpoint
+from trainer.losses.registry import mixed_mean
+from trainer.network import Network
+from trainer.optimise import Rates, choose_precision, clip_gradients, keep_freed_memory, make_optimizer
+from trainer.recipe import Recipe
+from trainer.report import draw_curves, read_metrics, write_metrics
+from trainer.sampler import BatchSampler
+from trainer.tables import TrainingData, ValidationData
+from trainer.torchvision_shim import timm
+from trainer.validate import measure
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the training runs on."""
+
+    device: torch.device
+    workers: int  # processes that prepare photos; 0: none but the training process itself
+
+    @classmethod
+    def here(cls) -> "Machine":
+        """A GPU where there is one, else the processor; few workers beside a processor that is itself training."""
+        if torch.cuda.is_available():
+            return cls(torch.device("cuda"), max(1, cores() - 1))
+        return cls(torch.device("cpu"), max(1, cores() // 8))
+
+
+class Trainer:
+    """A training that can be stopped at any step and gone on with."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        data: TrainingData,
+        *,
+        validations: Mapping[int, ValidationData],
+        preprocess: Preprocess,
+        out: Path,
+        machine: Machine,
+        progress: Progress = SILENT,
+    ) -> None:
+        """`validations` by their number in the recipe; `preprocess` is that of serving; `out` takes the checkpoints."""
+        keep_freed_memory()
+        torch.set_num_threads(thread_count())
+        self.recipe, self.data, self.out = recipe, data, out
+        self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine
+        network.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        self.network = network.to(machine.device)
+        schedule = recipe.schedule
+        self._optimizer = make_optimizer(self.network, schedule)
+        self._sampler = BatchSampler(data.sets, recipe.seed)
+        self._rates = Rates(self._optimizer, schedule, self._sampler.steps_per_epoch)
+        self._average = timm.utils.ModelEmaV3(self.network, schedule.ema, use_warmup=True) if schedule.ema else None
+        self._dtype = choose_precision(schedule.precision, machine.device)
+        self._finish = Finisher(
+            recipe.augment, preprocess.mean, preprocess.std, [each.quota for each in data.sets], machine.device
+        )
+        self.step = 0
+        self._lines: list[dict[str, Any]] = []
+        self._saved_at = perf_counter()
+        self._unreadable: set[tuple[int, int]] = set()
+
+    @property
+    def best_network(self) -> Network:
+        """What is measured and exported: the moving average of the weights where there is one."""
+        network: Network = self._average.module if self._average else self.network
+        return network
+
+    @property
+    def total_steps(self) -> int:
+        return self.recipe.schedule.epochs * self._sampler.steps_per_epoch
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What `metrics.jsonl` holds: a line for each finished epoch."""
+        return self._lines
+
+    def restore(self) -> bool:
+        """Goes on where the checkpoint in `out` stopped; False where there is none."""
+        checkpoint = load_checkpoint(self.out)
+        if checkpoint is None:
+            return False
+        require_same(checkpoint, self.recipe, self.data.classes, self.out)
+        self.network.load_state_dict(checkpoint.network)
+        if self._average:
+            self._average.module.load_state_dict(checkpoint.average)
+        self._optimizer.load_state_dict(dict(checkpoint.optimizer))
+        self.step = checkpoint.step
+        self._lines = [line for line in read_metrics(self.out) if line["step"] <= self.step]
+        return True
+
+    def run(self) -> None:
+        """Trains to the end of the recipe. TrainingFailed when the loss is no number; the last checkpoint stays."""
+        if self.step >= self.total_steps:
+            return
+        batches = self._batches()
+        while self.step < self.total_steps:
+            self._run_epoch(batches)
+
+    def _batches(self) -> Iterator[LoadedBatch]:
+        reader = PhotoReader(
+            [each.uris for each in self.data.sets],
+            self.recipe.augment,
+            self.recipe.trunk.image_size,
+            int(self.recipe.augment.keep_gb * 1e9) // max(1, self._machine.workers),
+        )
+        return load_batches(reader, self._sampler.batches(self.step, self.total_steps), self._machine.workers)
+
+    def _run_epoch(self, batches: Iterator[LoadedBatch]) -> None:
+        """Trains to the end of the epoch that `step` is in, measures, and keeps the result."""
+        length = self._sampler.steps_per_epoch
+        epoch = self.step // length + 1
+        first, began = self.step, perf_counter()
+        sums: dict[str, float] = {}
+        self._progress.start(f"epoch {epoch} of {self.recipe.schedule.epochs}", total=epoch * length - first)
+        self.network.train()
+        while self.step < epoch * length:
+            for task, loss in self._train_step(next(batches)).items():
+                sums[task] = sums.get(task, 0.0) + loss
+            self.step += 1
+            self._progress.advance()
+            if perf_counter() - self._saved_at > self.recipe.schedule.checkpoint_minutes * 60:
+                self._save()
+        seconds = perf_counter() - began
+        self._progress.finish()
+        losses = {task: total / (self.step - first) for task, total in sums.items()}
+        self._lines.append(
+            {
+                "epoch": epoch,
+                "step": self.step,
+                "loss": sum(task.weight * losses[task.name] for task in self.recipe.task),
+                "losses": losses,
+                "learning_rate": self._learning_rates(),
+                "seconds": round(seconds, 2),
+                "photos_per_second": round((self.step - first) * self.recipe.batch / seconds, 1),
+                "gem_p": float(p) if (p := getattr(self.best_network.pool, "p", None)) is not None else None,
+                "validation": self._measure(epoch),
+            }
+        )
+        write_metrics(self.out, self._lines)
+        draw_curves(self.out, self._lines, self.recipe.name)
+        self._save()
+        self._progress.note(summary(self._lines[-1]))
+
+    def _train_step(self, loaded: LoadedBatch) -> dict[str, float]:
+        """One step of learning; the losses by task."""
+        self._note_unreadable(loaded)
+        seed = step_seed(self.recipe.seed, self.step)
+        batch = self._finish(loaded, seed)
+        self._rates.set(self.step)
+        with seeded(seed):  # for dropped paths
+            losses = self._losses(loaded, batch)
+        total = torch.stack([task.weight * losses[task.name] for task in self.recipe.task]).sum()
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        self._require_finite(values)
+        self._optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        norm = clip_gradients(self.network, self.recipe.schedule.clip)
+        self._require_finite({"gradient": norm})
+        self._optimizer.step()
+        if self._average:
+            self._average.update(self.network, self.step + 1)
+        return values
+
+    def _losses(self, loaded: LoadedBatch, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Each task's mean loss over the photos of its dataset that have a label."""
+        photos = batch.photos.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(photos.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            outputs = self.network(photos)
+        losses = {}
+        ends = np.cumsum([each.quota for each in self.data.sets])
+        for end, each in zip(ends.tolist(), self.data.sets, strict=True):
+            start = end - each.quota
+            rows = np.array([draw.row for draw in loaded.draws[start:end]])
+            unread = [place - start for place, _ in loaded.unreadable if start <= place < end]
+            partner = batch.partner[start:end] - start
+            for task in (task for task in self.recipe.task if task.dataset == each.name):
+                codes = each.labels[task.name][rows]
+                codes[unread] = -1
+                labels = torch.from_numpy(codes).to(photos.device)
+                inputs = outputs.embedding if task.on == "embedding" else outputs.features
+                losses[task.name] = mixed_mean(
+                    self.network.losses[task.name], inputs[start:end], labels, labels[partner], batch.share[start:end]
+                )
+        return losses
+
+    def _measure(self, epoch: int) -> dict[str, dict[str, float]]:
+        """Precision@1 by dataset and label, of the validations that are due after this epoch."""
+        found: dict[str, dict[str, float]] = {}
+        for number, data in self._validations.items():
+            validation = self.recipe.validation[number]
+            if epoch % validation.every == 0 or epoch == self.recipe.schedule.epochs:
+                figures = measure(self.best_network, data, self._preprocess)
+                found[validation.dataset] = {label: round(value, 4) for label, value in figures.items()}
+        return found
+
+    def _learning_rates(self) -> dict[str, float]:
+        rates = [group["lr"] / group.get("lr_scale", 1.0) for group in self._optimizer.param_groups]
+        return {"trunk": rates[0], "new layers": rates[-1]}
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self.out,
+            Checkpoint(
+                step=self.step,
+                recipe=self.recipe.source,
+                classes=dict(self.data.classes),
+                network=self.network.state_dict(),
+                average=self._average.module.state_dict() if self._average else None,
+                optimizer=self._optimizer.state_dict(),
+            ),
+        )
+        self._saved_at = perf_counter()
+
+    def _note_unreadable(self, loaded: LoadedBatch) -> None:
+        """Tells of each photo that cannot be read once; it is black and has no labels."""
+        check_readable(loaded)
+        for place, sentence in loaded.unreadable:
+            photo = (loaded.draws[place].set, loaded.draws[place].row)
+            if photo not in self._unreadable:
+                self._unreadable.add(photo)
+                self._progress.note(f"Left out: {sentence}")
+
+    def _require_finite(self, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if not math.isfinite(value):
+                kept = f"{self.out} holds the last checkpoint" if (self.out / "checkpoint.pt").is_file() else "none yet"
+                raise TrainingFailed(
+                    f"{name} became {value} in step {self.step + 1} of {self.total_steps}; lower learning_rate and "
+                    f'head_learning_rate, or set precision = "float32" ({kept}).'
+                )
+
+
+def summary(line: Mapping[str, Any]) -> str:
+    """An epoch's line in words."""
+    figures = [f"{label} {value:.3f}" for labels in line["validation"].values() for label, value in labels.items()]
+    measured = f"; precision@1: {', '.join(figures)}" if figures else ""
+    return f"epoch {line['epoch']}: loss {line['loss']:.3f}, {line['photos_per_second']:.0f} photos/s{measured}"

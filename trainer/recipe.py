@@ -1,0 +1,264 @@
+"""Recipes: a TOML file that says what the trainer does, read into frozen values that can be trusted.
+
+Everything a person can get wrong ends in one sentence that names the line:
+`recipes/shop.toml, line 12: unknown key 'qouta' in [[dataset]]; did you mean 'quota'?`
+"""
+
+import tomllib
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from engine.errors import BadFilter, BadRecipe, MissingFile
+from engine.search.filter_syntax import parse
+from trainer.toml_lines import Path as KeyPath
+from trainer.toml_lines import line_of
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=16, le=2048)]  # pixels
+
+
+class Part(BaseModel):
+    """A table of a recipe: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Trunk(Part):
+    name: str  # any timm model
+    weights: str = "hub"  # "hub": timm's own download; "none": a random start; else a safetensors file
+    image_size: Side = 224  # side of the square photos trained on, pixels
+    eval_size: Side | None = None  # side measured and served at; None: image_size
+    freeze_batch_norm: bool = False  # keep the pretrained statistics, train scale and shift
+    drop_path: Share = 0.0
+
+    @property
+    def served_size(self) -> int:
+        """Side in pixels of the photos that are measured and served."""
+        return self.eval_size or self.image_size
+
+
+class Embedding(Part):
+    dim: Annotated[int, Field(ge=2, le=8192)] = 256
+    pooling: Literal["gem", "average"] = "gem"
+
+
+class Dataset(Part):
+    name: str
+    table: str  # CSV, JSON Lines or Parquet, under --data
+    images: str | None = None  # folder or tar, under --data; not needed for pictures inside a Parquet table
+    where: Texts = ()  # filters as on the command line, all of which hold for a row to be trained on
+    quota: Count = 64  # photos of every batch
+    balance: Share = 0.0  # 0: every photo equally often, 1: every class equally often, .5: between (square root)
+
+
+class Task(Part):
+    name: str
+    dataset: str
+    label: str  # column of the dataset's table; an empty cell is "no label" and gives no gradient
+    on: Literal["embedding", "trunk"] = "trunk"  # "trunk": a linear head on the features, kept for predictions
+    loss: Literal["softmax", "multilabel_softmax", "arcface"] = "softmax"
+    weight: NotNegative = 1.0
+    temperature: Positive = 0.05  # softmax on the embedding: cosines are divided by it
+    scale: Positive = 30.0  # arcface: cosines are multiplied by it
+    margin: Annotated[float, Field(ge=0, lt=1.5708)] = 0.2  # arcface: radians added to the angle of the true class
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Augment(Part):
+    """What happens to a photo before it is trained on, in this order; `keep` is about memory."""
+
+    scale: tuple[Positive, Positive] = (0.35, 1.0)  # share of the area that a random crop keeps
+    ratio: tuple[Positive, Positive] = (0.75, 1.3333)  # width : height of the crop
+    flip: Share = 0.5
+    auto_augment: str | None = None  # timm's name of a policy, "rand-m6-mstd0.5-inc1" say
+    colour_jitter: NotNegative = 0.0  # brightness, contrast, saturation; beside auto_augment too
+    erasing: Share = 0.0
+    mixup: Share = 0.0  # probability that a batch is mixed with itself, pixel by pixel
+    cutmix: Share = 0.0  # … by a pasted rectangle
+    mix_alpha: Positive = 1.0  # Beta(alpha, alpha) of the mixing share
+    keep: Annotated[float, Field(ge=1)] = 1.15  # photos are kept with a short side of keep x image_size
+    keep_gb: NotNegative = 2.0  # memory for decoded photos; the rest are decoded each time
+
+
+class Schedule(Part):
+    epochs: Count
+    optimizer: str = "adamw"  # any timm optimiser
+    learning_rate: Positive = 3e-4  # of the trunk
+    head_learning_rate: Positive = 2e-3  # of everything that is new
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each layer from the top learns this much slower
+    weight_decay: NotNegative = 0.05
+    warmup_epochs: NotNegative = 1.0
+    scheduler: Literal["cosine", "constant"] = "cosine"
+    clip: NotNegative = 5.0  # largest gradient norm, 0: no clipping
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay per step of the average that is measured and kept, 0: none
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    checkpoint_minutes: Positive = 5.0  # longest work lost by a kill; each epoch's end is kept too
+
+
+class Validation(Part):
+    dataset: str
+    queries: Texts
+    gallery: Texts
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    every: Count = 1  # epochs between two measurements; the last epoch is always measured
+
+
+class Recipe(Part):
+    """A whole recipe. `source` is the text it was read from, kept beside the model that it makes."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    trunk: Trunk
+    embedding: Embedding = Embedding()
+    dataset: Annotated[tuple[Dataset, ...], Field(min_length=1)]
+    task: Annotated[tuple[Task, ...], Field(min_length=1)]
+    augment: Augment = Augment()
+    schedule: Schedule
+    validation: tuple[Validation, ...] = ()
+    source: str = Field(default="", exclude=True, repr=False)
+
+    @property
+    def batch(self) -> int:
+        """Photos of a batch, all datasets together."""
+        return sum(dataset.quota for dataset in self.dataset)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in `path`; MissingFile, or BadRecipe with the line and what would be right."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MissingFile(f"There is no recipe {path}; recipes/ holds some to start from.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadRecipe(f"{path} cannot be read as a recipe ({error}); it must be TOML in UTF-8.") from None
+    return parse_recipe(text, str(path))
+
+
+def parse_recipe(text: str, file: str) -> Recipe:
+    """The recipe that `text` says; errors call it `file`."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadRecipe(f"{file} is not TOML: {error}.") from None
+    if "source" in tables:
+        _refuse(text, file, ("source",), "unknown key 'source'; remove it")
+    try:
+        recipe = Recipe.model_validate({**tables, "source": text})
+    except ValidationError as errors:
+        first = errors.errors(include_url=False)[0]
+        _refuse(text, file, first["loc"], _sentence(first))
+    _check_names(recipe, file)
+    _check_tasks(recipe, file)
+    _check_filters(recipe, file)
+    return recipe
+
+
+def with_epochs(recipe: Recipe, epochs: int, file: str) -> Recipe:
+    """The same recipe with another number of epochs, in its text too, so that a model's recipe.toml stays true."""
+    lines = recipe.source.splitlines(keepends=True)
+    lines[line_of(recipe.source, ("schedule", "epochs")) - 1] = f"epochs = {epochs}\n"
+    return parse_recipe("".join(lines), file)
+
+
+def _refuse(text: str, file: str, key: KeyPath, sentence: str) -> NoReturn:
+    raise BadRecipe(f"{file}, line {line_of(text, key)}: {sentence}.")
+
+
+def _table_name(key: KeyPath) -> str:
+    """How the table that holds a key is written: "[schedule]", "[[task]]" or "the recipe"."""
+    if len(key) < 2:
+        return "the recipe"
+    return f"[[{key[0]}]]" if isinstance(key[1], int) else f"[{key[0]}]"
+
+
+def _sentence(error: ErrorDetails) -> str:
+    key = error["loc"]
+    table = _table_name(key)
+    # a key inside a table of tables is (table, number, key): the last text is what the person wrote
+    name = next((part for part in reversed(key) if isinstance(part, str)), "")
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(name, _keys_of(key), n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"{table} takes {', '.join(_keys_of(key))}"
+        return f"unknown key {name!r} in {table}; {hint}".removesuffix(".")
+    if error["type"] == "missing":
+        return f"{table} lacks {name!r}; add it"
+    expected = error["msg"][0].lower() + error["msg"][1:]
+    return f"{name} = {error['input']!r} in {table} does not do; {expected}"
+
+
+def _keys_of(key: KeyPath) -> list[str]:
+    """The keys that the table around `key` takes."""
+    parts: dict[str, type[Part]] = {
+        "trunk": Trunk,
+        "embedding": Embedding,
+        "dataset": Dataset,
+        "task": Task,
+        "augment": Augment,
+        "schedule": Schedule,
+        "validation": Validation,
+    }
+    part = parts.get(str(key[0]), Recipe) if len(key) > 1 else Recipe
+    return [name for name in part.model_fields if name != "source"]
+
+
+def _check_names(recipe: Recipe, file: str) -> None:
+    """Names are unique, and every dataset that is spoken of exists."""
+    groups: dict[str, list[Any]] = {"dataset": [*recipe.dataset], "task": [*recipe.task]}
+    for table, entries in groups.items():
+        seen: set[str] = set()
+        for number, entry in enumerate(entries):
+            if entry.name in seen:
+                _refuse(recipe.source, file, (table, number, "name"), f"a second [[{table}]] named {entry.name!r}")
+            seen.add(entry.name)
+    known = [dataset.name for dataset in recipe.dataset]
+    users: dict[str, list[Any]] = {"task": [*recipe.task], "validation": [*recipe.validation]}
+    for table, entries in users.items():
+        for number, entry in enumerate(entries):
+            if entry.dataset not in known:
+                sentence = f"there is no [[dataset]] named {entry.dataset!r}; there is {', '.join(known)}"
+                _refuse(recipe.source, file, (table, number, "dataset"), sentence)
+
+
+def _check_tasks(recipe: Recipe, file: str) -> None:
+    for number, task in enumerate(recipe.task):
+        if task.loss == "arcface" and task.on == "trunk":
+            sentence = 'arcface works on the embedding\'s cosines; write on = "embedding", or another loss'
+            _refuse(recipe.source, file, ("task", number, "loss"), sentence)
+    if not any(task.on == "embedding" and task.weight > 0 for task in recipe.task):
+        sentence = 'no [[task]] with a weight trains the embedding; one needs on = "embedding"'
+        _refuse(recipe.source, file, ("task", 0), sentence)
+    for dataset_number, dataset in enumerate(recipe.dataset):
+        if not any(task.dataset == dataset.name for task in recipe.task):
+            sentence = f"no [[task]] learns from {dataset.name!r}; add one or drop the dataset"
+            _refuse(recipe.source, file, ("dataset", dataset_number, "name"), sentence)
+    for key in ("scale", "ratio"):
+        low, high = getattr(recipe.augment, key)
+        if low > high or (key == "scale" and high > 1):
+            _refuse(recipe.source, file, ("augment", key), f"{key} goes from low to high, shares at most 1")
+
+
+def _check_filters(recipe: Recipe, file: str) -> None:
+    filters: list[tuple[KeyPath, tuple[str, ...]]] = [
+        (("dataset", number, "where"), dataset.where) for number, dataset in enumerate(recipe.dataset)
+    ]
+    for number, validation in enumerate(recipe.validation):
+        filters.append((("validation", number, "queries"), validation.queries))
+        filters.append((("validation", number, "gallery"), validation.gallery))
+    for key, texts in filters:
+        try:
+            parse(texts)
+        except BadFilter as error:
+            _refuse(recipe.source, file, key, str(error).rstrip("."))

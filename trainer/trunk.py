@@ -1,0 +1,94 @@
+"""The trunk: any timm model without its classifier, its weights, and the shape of what comes out of it."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from engine.errors import BadRecipe, MissingFile, WrongModel
+from trainer.recipe import Trunk
+from trainer.torchvision_shim import timm
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """What `forward_features` gives: `layout` is nchw, nhwc or nlc (tokens)."""
+
+    channels: int
+    layout: str
+
+
+def make_trunk(trunk: Trunk, *, pretrained: bool = False) -> nn.Module:
+    """timm's model of that name without its classifier; BadRecipe or MissingFile where there is none to be had."""
+    known = timm.list_models()
+    if trunk.name not in known:
+        near = get_close_matches(trunk.name, known, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() says which there are."
+        raise BadRecipe(f"timm has no model {trunk.name!r}; {hint}")
+    options: dict[str, Any] = {"drop_path_rate": trunk.drop_path} if trunk.drop_path else {}
+    try:
+        model: nn.Module = timm.create_model(trunk.name, pretrained=pretrained, num_classes=0, **options)
+    except Exception as error:  # timm raises whatever its hub client or the model's constructor does
+        if not pretrained:
+            raise BadRecipe(f"timm cannot make the trunk {trunk.name!r} ({error}); correct [trunk].") from error
+        sentence = f"The weights of {trunk.name!r} cannot be had from timm's hub ({error})"
+        raise MissingFile(f'{sentence}; give a file with --weights, or write weights = "none".') from error
+    return model
+
+
+def load_trunk_weights(trunk: nn.Module, file: Path) -> None:
+    """Loads a safetensors file: by timm's names, or the trunk out of a model directory's `weights.safetensors`.
+
+    A classifier in it is passed over; all else must fit, or it is WrongModel.
+    """
+    if not file.is_file():
+        raise MissingFile(f"There are no weights {file}; correct --weights or the recipe's [trunk] weights.")
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise WrongModel(f"{file} is no safetensors file ({error}); give one with the trunk's weights.") from None
+    if any(name.startswith("trunk.") for name in tensors):
+        tensors = {name.removeprefix("trunk."): each for name, each in tensors.items() if name.startswith("trunk.")}
+    classifier = getattr(trunk, "pretrained_cfg", {}).get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    tensors = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[0] not in heads}
+    own = trunk.state_dict()
+    problems = [
+        _some("lacks", [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]),
+        _some("has besides", [name for name in tensors if name not in own]),
+        _some(
+            "has in another shape", [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
+        ),
+    ]
+    if any(problems):
+        found = " and ".join(filter(None, problems))
+        raise WrongModel(f"{file} does not fit the trunk: it {found}; give the weights of this very trunk.")
+    trunk.load_state_dict(tensors, strict=False)
+
+
+def _some(what: str, names: list[str]) -> str:
+    return f"{what} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
+
+
+def probe(trunk: nn.Module, recipe: Trunk) -> FeatureMap:
+    """What the trunk makes of a black photo, in each size it will see; BadRecipe where it takes no such photo."""
+    was_training = trunk.training
+    trunk.eval()
+    for size in (recipe.image_size, recipe.served_size):
+        try:
+            with torch.no_grad():
+                maps = trunk.forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]  # all of timm's have it
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise BadRecipe(
+                f"The trunk {recipe.name!r} takes no photos of {size} px ({error}); change the size."
+            ) from error
+    trunk.train(was_training)
+    if maps.ndim == 3:
+        return FeatureMap(maps.shape[2], "nlc")
+    channels_last = maps.shape[3] == trunk.num_features and maps.shape[1] != trunk.num_features
+    return FeatureMap(maps.shape[3], "nhwc") if channels_last else FeatureMap(maps.shape[1], "nchw")
