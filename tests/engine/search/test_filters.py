@@ -1,0 +1,237 @@
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.catalogue.schema import Facet, FacetType
+from engine.errors import BadFilter
+from engine.search.filters import (
+    MAX_DEPTH,
+    And,
+    Equal,
+    Exists,
+    Filter,
+    Not,
+    OneOf,
+    Or,
+    Prefix,
+    Range,
+    bind,
+    from_json,
+    matches,
+    require_names,
+    same,
+    to_json,
+)
+from tests.engine.search.strategies import SCHEMA, filters
+
+RED_SHOE = {
+    "colour": "Red",
+    "tags": ("new", "wool"),
+    "price": 50.0,
+    "sale": False,
+    "added": datetime(2026, 5, 1, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize(
+    ("filter", "passes"),
+    [
+        (Equal("colour", "Red"), True),
+        (Equal("colour", "red"), False),
+        (Equal("tags", "wool"), True),
+        (Equal("tags", "silk"), False),
+        (OneOf("colour", ("Blue", "Red")), True),
+        (OneOf("colour", ()), False),
+        (Range("price", low=50.0), True),
+        (Range("price", low=50.0, low_in=False), False),
+        (Range("price", high=50.0, high_in=False), False),
+        (Range("price", low=10.0, high=50.0), True),
+        (Equal("sale", False), True),
+        (Exists("sale"), True),
+        (Range("added", low=datetime(2026, 5, 1, tzinfo=UTC)), True),
+        (Prefix("colour", "Re"), True),
+        (Prefix("tags", "wo"), True),
+        (Prefix("tags", "oo"), False),
+        (And(()), True),
+        (Or(()), False),
+        (Not(Equal("colour", "Blue")), True),
+    ],
+)
+def test_leaf_means_what_it_says(filter: Filter, passes: bool) -> None:
+    assert matches(filter, RED_SHOE) is passes
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [Equal("x", "a"), OneOf("x", ("a", "")), Range("x", low=0.0), Exists("x"), Prefix("x", "")],
+)
+def test_missing_value_fails_every_leaf_and_passes_its_opposite(leaf: Filter) -> None:
+    for record in ({}, {"x": None}, {"x": float("nan")}, {"x": ()}):
+        assert not matches(leaf, record)
+        assert matches(Not(leaf), record)
+
+
+def test_raw_rows_compare_as_what_they_read_like() -> None:
+    row = {"split": "val", "price": "9.50", "year": 2015, "new": True, "code": "007", "added": "2026-05-01"}
+    assert matches(OneOf("split", ("train", "val")), row)
+    assert matches(Range("price", low="9", high="10"), row)  # as text, "9.50" > "10"
+    assert matches(Equal("year", "2015"), row)
+    assert matches(Equal("new", "True"), row)
+    assert not matches(Equal("code", "7"), row)
+    assert matches(Range("added", low="2026-04-30T23:59:59Z"), row)
+    assert not matches(Range("split", low="1"), row)
+
+
+def test_same_does_not_take_truths_for_numbers() -> None:
+    assert not same(True, 1.0)
+    assert not same(1, True)
+    assert same(datetime(2026, 5, 1), datetime(2026, 5, 1, tzinfo=UTC))
+
+
+def test_bind_gives_values_the_types_of_their_facets() -> None:
+    raw = And(
+        (
+            Range("price", low="10", high=50.0),
+            Equal("sale", "TRUE"),
+            Not(Equal("added", "2026-05-01T02:00:00+02:00")),
+            OneOf("colour", ("10", "Red")),
+        )
+    )
+    assert bind(raw, SCHEMA) == And(
+        (
+            Range("price", low=10.0, high=50.0),
+            Equal("sale", True),
+            Not(Equal("added", datetime(2026, 5, 1, tzinfo=UTC))),
+            OneOf("colour", ("10", "Red")),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("filter", "says"),
+    [
+        (Equal("color", "Red"), "did you mean 'colour'?"),
+        (Equal("weight of it", "1"), "there are colour, tags, price, sale, added"),
+        (Equal("price", "cheap"), "'cheap' is none; give a number"),
+        (Equal("price", "nan"), "give a number"),
+        (Equal("price", True), "give a number"),
+        (Equal("sale", "yes"), "give true or false"),
+        (Range("added", low="yesterday"), "give a time such as 2026-05-01"),
+        (Equal("colour", 7.0), "give text"),
+        (Range("colour", low="A"), "have no range"),
+        (Range("sale", low="true"), "have no range"),
+        (Prefix("price", "1"), "have no beginning"),
+        (Not(And((Exists("price"), Exists("prices")))), "did you mean 'price'?"),
+    ],
+)
+def test_bind_refuses_what_the_facets_cannot_answer(filter: Filter, says: str) -> None:
+    with pytest.raises(BadFilter, match=says.replace("?", r"\?")):
+        bind(filter, SCHEMA)
+
+
+@given(filters(SCHEMA))
+def test_json_keeps_a_filter(filter: Filter) -> None:
+    text = json.dumps(to_json(filter), allow_nan=False)
+    assert bind(from_json(json.loads(text)), SCHEMA) == filter
+
+
+@given(filters(SCHEMA))
+def test_binding_twice_is_binding_once(filter: Filter) -> None:
+    assert bind(filter, SCHEMA) == filter
+
+
+def test_json_of_the_documented_form() -> None:
+    data = {
+        "and": [
+            {"eq": {"colour": "Red"}},
+            {"in": {"size": ["M", "L"]}},
+            {"range": {"price": {"gte": 10, "lt": 50}}},
+            {"not": {"exists": "sale"}},
+            {"or": [{"prefix": {"name": "Sun"}}]},
+        ]
+    }
+    expected = And(
+        (
+            Equal("colour", "Red"),
+            OneOf("size", ("M", "L")),
+            Range("price", low=10.0, high=50.0, high_in=False),
+            Not(Exists("sale")),
+            Or((Prefix("name", "Sun"),)),
+        )
+    )
+    assert from_json(data) == expected
+    assert to_json(expected) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "colour=Red",
+        {},
+        {"eq": {"colour": "Red"}, "not": {}},
+        {"and": {"eq": {"a": 1}}},
+        {"like": {"a": "b"}},
+        {"eq": "colour"},
+        {"eq": {"colour": "Red", "size": "M"}},
+        {"eq": {"colour": None}},
+        {"eq": {"colour": ["Red"]}},
+        {"eq": {"price": float("inf")}},
+        {"in": {"colour": "Red"}},
+        {"exists": {"colour": True}},
+        {"prefix": {"colour": 1}},
+        {"range": {"price": 5}},
+        {"range": {"price": {}}},
+        {"range": {"price": {"from": 5}}},
+        {"range": {"price": {"gt": 5, "gte": 5}}},
+        {"not": [{"exists": "a"}]},
+    ],
+)
+def test_json_that_is_no_filter_is_refused_in_a_sentence(data: object) -> None:
+    with pytest.raises(BadFilter) as error:
+        from_json(data)
+    assert str(error.value).endswith(".")
+
+
+def test_json_nested_beyond_reason_is_refused() -> None:
+    deep: dict[str, object] = {"exists": "a"}
+    for _ in range(MAX_DEPTH):
+        deep = {"not": deep}
+    with pytest.raises(BadFilter, match="nested deeper"):
+        from_json(deep)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["and", "or", "not", "eq", "in", "range", "gte", "lt", "a"]), inner, max_size=2
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(json_values)
+def test_no_json_can_break_the_reader(data: object) -> None:
+    try:
+        filter = from_json(data)
+    except BadFilter:
+        return
+    assert from_json(to_json(filter)) == filter
+
+
+def test_range_needs_an_end() -> None:
+    with pytest.raises(BadFilter, match="has no ends"):
+        Range("price")
+
+
+def test_require_names_says_what_is_there() -> None:
+    with pytest.raises(BadFilter, match=r"There is no column of photos\.csv 'splt' to filter by; did you mean 'split'"):
+        require_names(Equal("splt", "val"), ["image", "split"], "column of photos.csv")
+    require_names(Equal("split", "val"), [Facet("split", FacetType.KEYWORD).name])
