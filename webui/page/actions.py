@@ -1,0 +1,79 @@
+"""What can be done on the page: the events that its scripts send, checked before anything believes them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from engine.errors import BadCall
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class _Action(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShowPhoto(_Action):
+    """A photo was uploaded, dropped, pasted or taken; `photo` is the file in base64."""
+
+    do: Literal["photo"]
+    photo: Base64Bytes
+
+
+class SearchFrom(_Action):
+    """ "Search from this" on a product of the catalogue, by the picture shown of it."""
+
+    do: Literal["from"]
+    product_id: Text
+    photo_id: int
+
+
+class SetBox(_Action):
+    """The crop box moved: left, top, right, bottom as fractions of the photo, or None for all of it."""
+
+    do: Literal["box"]
+    box: tuple[Fraction, Fraction, Fraction, Fraction] | None
+
+
+class Toggle(_Action):
+    """A pill was pressed."""
+
+    do: Literal["toggle"]
+    facet: Text
+    value: Text
+
+
+class SetRange(_Action):
+    """The ends of a number or time facet; an empty end is open."""
+
+    do: Literal["range"]
+    facet: Text
+    low: Annotated[str, Field(max_length=40)] = ""
+    high: Annotated[str, Field(max_length=40)] = ""
+
+
+class ClearFilter(_Action):
+    do: Literal["clear"]
+
+
+class ShowMore(_Action):
+    do: Literal["more"]
+
+
+class TryAgain(_Action):
+    """The same question once more, after an error."""
+
+    do: Literal["again"]
+
+
+Action = ShowPhoto | SearchFrom | SetBox | Toggle | SetRange | ClearFilter | ShowMore | TryAgain
+_ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="do")])
+
+
+def read_action(data: object) -> Action:
+    """The action that the page's script sent; BadCall if it is none, as after an update of the page beneath a tab."""
+    try:
+        return _ACTIONS.validate_python(data)
+    except ValidationError as error:
+        raise BadCall("This page sent something that cannot be read; reload it and try again.") from error

@@ -1,0 +1,97 @@
+"""What the catalogue offers as a whole: its facets, and a few products to start from. Read once per generation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from threading import Lock
+
+from PIL import Image
+
+from engine.catalogue.schema import FacetType
+from webui.client import Client
+from webui.wire import Card, FacetSummary, FacetsAnswer
+
+EXAMPLES = 8
+RANGED = (FacetType.NUMBER, FacetType.TIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A catalogue without any filter. `offered` are the facets worth filtering by, in the catalogue's order."""
+
+    generation: str
+    products: int
+    types: Mapping[str, FacetType]
+    offered: tuple[str, ...]
+    examples: tuple[Card, ...]
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The offered facets whose values are words."""
+        return tuple(name for name in self.offered if self.types[name] not in RANGED)
+
+
+class OverviewReader:
+    """The overview of what the API serves, read again only when it serves another generation. Thread-safe.
+
+    `latest` is what was read last, None before: good enough to show while the API does not answer.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lock = Lock()
+        self.latest: Overview | None = None
+
+    def read(self) -> Overview:
+        """Raises what the client raises: Unavailable when the API does not answer."""
+        health = self._client.health()
+        with self._lock:
+            if self.latest is None or self.latest.generation != health.generation:
+                self.latest = self._read(health.generation)
+            return self.latest
+
+    def _read(self, generation: str) -> Overview:
+        answer = self._client.facets()
+        offered = tuple(facet.name for facet in answer.facets if tells_apart(facet))
+        return Overview(
+            generation=generation,
+            products=answer.products,
+            types={facet.name: facet.type for facet in answer.facets},
+            offered=offered,
+            examples=_examples(self._client, answer, offered),
+        )
+
+
+def tells_apart(facet: FacetSummary) -> bool:
+    """Has more than one value, and values that products share: a barcode filters nothing worth filtering."""
+    if facet.type in RANGED:
+        return facet.minimum is not None and facet.minimum != facet.maximum
+    return len(facet.values) > 1 and facet.values[0].count > 1
+
+
+def _examples(client: Client, answer: FacetsAnswer, offered: tuple[str, ...]) -> tuple[Card, ...]:
+    """One product of each of the most frequent kinds; of each kind the one most like a plain grey picture, since such
+    photos tend to show one thing on a quiet ground."""
+    facet = _kinds(answer, offered)
+    if facet is None:
+        return _nearest_to_grey(client, None, EXAMPLES)
+    kinds = [{"in": {facet.name: [choice.value]}} for choice in facet.values[:EXAMPLES]]
+    found = [card for kind in kinds for card in _nearest_to_grey(client, kind, 1)]
+    return tuple({card.product_id: card for card in found}.values())
+
+
+def _kinds(answer: FacetsAnswer, offered: tuple[str, ...]) -> FacetSummary | None:
+    """The facet that says what things are: the first one with enough values for a row of examples."""
+    worded = [facet for facet in answer.facets if facet.name in offered and facet.type == FacetType.KEYWORD]
+    return next((facet for facet in worded if len(facet.values) >= EXAMPLES // 2), None)
+
+
+def _nearest_to_grey(client: Client, filter: dict[str, object] | None, k: int) -> tuple[Card, ...]:
+    answer = client.search(photo=_grey_photo(), k=k, mode="exact", filter=filter)
+    return tuple(answer.exact.products) if answer.exact else ()
+
+
+def _grey_photo() -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (64, 64), (235, 235, 235)).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,117 @@
+"""Facets as pills: a short row of the likeliest choices, and every facet behind "more facets"."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from engine.catalogue.schema import FacetType
+from webui.page.choices import Choices, Span
+from webui.page.markup import number
+from webui.page.overview import RANGED, Overview
+from webui.wire import FacetSummary
+
+FRONT_FACETS = 4  # facets that the short row suggests values of
+FRONT_VALUES = 2  # and how many of each
+OPEN_VALUES = 12  # values of a facet that "more facets" shows at once
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """One value of a facet. `count` is None where the API lists no count: a picked value that no product has left."""
+
+    facet: str
+    value: str
+    label: str
+    count: int | None
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RangePill:
+    """A range that is set."""
+
+    facet: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All of one facet: pills for values (`rest` behind one more fold), or two ends for numbers and times."""
+
+    name: str
+    type: FacetType
+    pills: tuple[Pill, ...] = ()
+    rest: tuple[Pill, ...] = ()
+    unlisted: int = 0  # values beyond those that the API lists
+    span: Span = Span()
+    lowest: str = ""
+    highest: str = ""
+
+    @property
+    def ranged(self) -> bool:
+        return self.type in RANGED
+
+
+@dataclass(frozen=True, slots=True)
+class Pills:
+    """The short row, in the order of the facets, and the groups behind "more facets"."""
+
+    front: tuple[Pill | RangePill, ...]
+    groups: tuple[Group, ...]
+
+
+def arrange(facets: Iterable[FacetSummary], choices: Choices, overview: Overview, seen: Mapping[str, str]) -> Pills:
+    """Pills for these facets. `seen` has what the photo was taken for, by facet: likely picked, so put in front."""
+    wanted = {*overview.offered, *choices.values, *choices.spans}
+    groups = tuple(_group(facet, choices) for facet in facets if facet.name in wanted)
+    suggesting = overview.named[:FRONT_FACETS]
+    front: list[Pill | RangePill] = []
+    for group in groups:
+        if group.span != Span():
+            front.append(RangePill(group.name, group.span))
+        front += _front(group, FRONT_VALUES if group.name in suggesting else 0, seen.get(group.name))
+    return Pills(tuple(front), groups)
+
+
+def _group(facet: FacetSummary, choices: Choices) -> Group:
+    if facet.type in RANGED:
+        span = choices.spans.get(facet.name, Span())
+        return Group(facet.name, facet.type, span=span, lowest=_end(facet.minimum), highest=_end(facet.maximum))
+    counts = {_as_text(choice.value): choice.count for choice in facet.values}
+    values = [*counts, *(value for value in choices.values.get(facet.name, ()) if value not in counts)]
+    pills = tuple(
+        Pill(facet.name, value, _label(facet, value), counts.get(value), choices.has(facet.name, value))
+        for value in values
+    )
+    return Group(
+        facet.name,
+        facet.type,
+        pills=pills[:OPEN_VALUES],
+        rest=pills[OPEN_VALUES:],
+        unlisted=max(0, facet.distinct - len(facet.values)),
+    )
+
+
+def _front(group: Group, suggestions: int, seen: str | None) -> list[Pill]:
+    """So many suggestions, first what the photo was taken for, then the most frequent; and all that was picked."""
+    every = group.pills + group.rest
+    ranked = sorted(every, key=lambda pill: pill.value != seen)  # stable: the others stay by frequency
+    suggested = [pill for pill in ranked if pill.count][:suggestions]
+    return suggested + [pill for pill in every if pill.chosen and pill not in suggested]
+
+
+def _label(facet: FacetSummary, value: str) -> str:
+    if facet.type != FacetType.BOOLEAN:
+        return value
+    return f"{facet.name}: {'yes' if value == 'true' else 'no'}"
+
+
+def _as_text(value: str | bool) -> str:
+    """A value as a filter may name it in text."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _end(value: float | str | None) -> str:
+    """An end of a range as its input shows it: a plain number, or the day of a time."""
+    if value is None:
+        return ""
+    return number(value) if isinstance(value, float) else value[:10]
