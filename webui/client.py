@@ -73,7 +73,7 @@ class Client:
 
     def product(self, product_id: str) -> wire.ProductAnswer:
         """One product; UnknownProduct if there is none of this id."""
-        return self._read(wire.ProductAnswer, self._send("GET", f"/products/{quote(product_id, safe='')}"))
+        return self._read(wire.ProductAnswer, self._send("GET", f"/products/{_segment(product_id)}"))
 
     def photo(self, photo_id: int, side: int = 320) -> bytes:
         """A photo of the index as JPEG, its longer side at most `side` pixels (32-1024)."""
@@ -122,6 +122,11 @@ class Client:
 
     def _stranger(self, what: str) -> Unavailable:
         return Unavailable(f"{self.url} answered with {what}, which no search API does; check the address and version.")
+
+
+def _segment(text: str) -> str:
+    """Any text as one segment of a path; dots too, since clients and proxies resolve the segments . and .."""
+    return quote(text, safe="").replace(".", "%2E")
 
 
 def _is_loopback(url: str) -> bool:

@@ -73,7 +73,7 @@ def of_error(error: Exception) -> Problem:
 
 def of_status(status: int, detail: str | None = None) -> Problem:
     """The problem that a bare HTTP status is, for what goes wrong before Lookalike is asked."""
-    code, sentence = _PLAIN.get(status, ("http_error", f"{HTTPStatus(status).description or 'It went wrong'}."))
+    code, sentence = _PLAIN.get(status, ("http_error", f"The request was refused: {HTTPStatus(status).phrase}."))
     return _problem(status, detail or sentence, code)
 
 

@@ -34,8 +34,8 @@ def create_app(service: SearchService) -> OpenAPI:
             description="Visual product search: a photo goes in, the product in it and ones like it come out.",
         ),
         doc_ui=False,  # its pages load scripts from elsewhere
-        validation_error_model=wire.Problem,
         validation_error_callback=_refuse,
+        validation_error_status=500,  # described for every operation: the framework then describes nothing of its own
     )
     app.request_class = InMemoryRequest
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes()

@@ -1,0 +1,47 @@
+"""`lookalike serve`: the search API, and the page in front of it."""
+
+from pathlib import Path
+
+import click
+
+from lookalike.console import remark, say
+
+
+@click.command()
+@click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The API's port.")
+@click.option("--page-port", type=click.IntRange(1, 65535), default=8001, show_default=True, help="The page's port.")
+@click.option("--no-page", is_flag=True, help="Serve the API alone; needs no gradio.")
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests answered at the same time."
+)
+def command(*, index_dir: Path, host: str, port: int, page_port: int, no_page: bool, threads: int) -> None:
+    """Serve the search API and the page until Ctrl-C or SIGTERM."""
+    from PIL import Image
+
+    from engine.search.query import Query
+    from engine.search.search_engine import SearchEngine
+    from webui.serve import Addresses, require_page, serve
+    from webui.service import SearchService
+
+    def announce(addresses: Addresses) -> None:
+        say(f"API   {addresses.api}")
+        if addresses.page is not None:
+            say(f"Page  {addresses.page}")
+        remark("Ctrl-C stops.")
+
+    if not no_page:
+        require_page()
+    with SearchEngine.open(index_dir) as engine:
+        remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
+        # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
+        engine.look(Query(photo=Image.new("RGB", (16, 16))))
+        serve(
+            SearchService(engine),
+            host=host,
+            port=port,
+            page_port=None if no_page else page_port,
+            threads=threads,
+            announce=announce,
+        )

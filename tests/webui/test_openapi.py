@@ -1,0 +1,98 @@
+"""/openapi.json describes what the API really does."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.webui.shop import open_shop
+from webui import wire
+from webui.api.app import create_app
+from webui.service import SearchService
+
+OPERATIONS = {
+    ("/search", "post"): wire.SearchAnswer,
+    ("/products/{product_id}", "get"): wire.ProductAnswer,
+    ("/facets", "get"): wire.FacetsAnswer,
+    ("/photos/{photo_id}", "get"): None,
+    ("/healthz", "get"): wire.Health,
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> Any:
+    return create_app(SearchService(open_shop())).test_client().get("/openapi.json").json
+
+
+def test_it_is_openapi_3_1_of_every_operation(document: Any) -> None:
+    assert document["openapi"] == "3.1.0"
+    assert document["info"]["title"] == "Lookalike"
+    found = {(path, method) for path, item in document["paths"].items() for method in item}
+    assert found == set(OPERATIONS)
+    ids = [operation["operationId"] for operation in _operations(document)]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation[0])
+def test_answers_and_errors_have_schemas(document: Any, operation: tuple[str, str]) -> None:
+    path, method = operation
+    responses = document["paths"][path][method]["responses"]
+    model = OPERATIONS[operation]
+
+    if model is not None:
+        schema = responses["200"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{model.__name__}"}
+    problems = {status: one for status, one in responses.items() if status != "200"}
+    assert {"500", "503"} <= set(problems)
+    for status, problem in problems.items():
+        assert problem["description"], status
+        assert problem["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def test_a_search_is_json_or_a_form(document: Any) -> None:
+    body = document["paths"]["/search"]["post"]["requestBody"]
+
+    assert body["required"] is True
+    assert set(body["content"]) == {"application/json", "multipart/form-data"}
+    form = document["components"]["schemas"]["SearchForm"]
+    assert form["properties"]["photo"]["contentMediaType"] == "application/octet-stream"
+    assert form["additionalProperties"] is False
+    assert document["components"]["schemas"]["SearchRequest"]["properties"]["k"]["maximum"] == 1000
+
+
+def test_every_reference_leads_somewhere_and_every_schema_is_used(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    used = {ref.removeprefix("#/components/schemas/") for ref in _references(document)}
+
+    assert used == set(schemas)
+
+
+def test_every_place_in_a_path_is_a_required_parameter(document: Any) -> None:
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            places = {one["name"] for one in operation.get("parameters", []) if one["in"] == "path"}
+            assert places == set(re.findall(r"{(\w+)}", path))
+            assert all(one["required"] for one in operation.get("parameters", []) if one["in"] == "path")
+
+
+def test_nullable_is_said_as_openapi_3_1_says_it(document: Any) -> None:
+    assert "nullable" not in str(document)
+    title = document["components"]["schemas"]["Card"]["properties"]["title"]
+    assert {"type": "null"} in title["anyOf"]
+
+
+def _operations(document: Any) -> Iterator[Any]:
+    for item in document["paths"].values():
+        yield from item.values()
+
+
+def _references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if "$ref" in part:
+            yield part["$ref"]
+        for value in part.values():
+            yield from _references(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from _references(value)

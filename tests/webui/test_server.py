@@ -1,0 +1,123 @@
+"""The server round the application: its own refusals are problems too, bodies stay in memory, its end is calm."""
+
+import socket
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import pytest
+
+from engine.errors import BadCall
+from tests.webui.shop import problem
+from webui.api.server import HttpServer
+
+LIMIT = 1_000_000  # bytes of a body
+
+
+def size_of_body(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    """An application that answers with the number of bytes it was sent."""
+    size = len(environ["wsgi.input"].read())
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [str(size).encode()]
+
+
+class Running:
+    """A server in a thread of its own."""
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.stop = Event()
+        server = HttpServer(app, host="127.0.0.1", port=0, threads=2, max_request_bytes=LIMIT)
+        self.port = server.port
+        self.url = f"http://127.0.0.1:{server.port}"
+        self.thread = Thread(target=server.run, args=(self.stop,))
+
+    def __enter__(self) -> "Running":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def raw(self, request: bytes) -> bytes:
+        """What is answered to these bytes until the connection ends."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b""
+            # a server that ends a connection with bytes unread resets it, after its answer
+            with suppress(ConnectionResetError):
+                while received := connection.recv(65536):
+                    answer += received
+            return answer
+
+
+def as_response(raw: bytes) -> httpx.Response:
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return httpx.Response(int(first.split()[1]), headers=headers, content=body)
+
+
+def test_bodies_up_to_the_limit_arrive_whole_and_touch_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    chunks = [bytes(1000)] * 900
+
+    with Running(size_of_body) as server:
+        assert httpx.post(server.url, content=bytes(LIMIT - 1)).text == str(LIMIT - 1)
+        assert httpx.post(server.url, content=iter(chunks)).text == "900000"  # without a Content-Length
+
+
+def test_larger_bodies_are_refused_before_they_are_read() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"
+
+    with Running(size_of_body) as server:
+        problem(as_response(server.raw(head)), 413, "too_large")
+        problem(httpx.post(server.url, content=bytes(LIMIT + 1)), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "malformed_request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: many\r\n\r\n", 400, "malformed_request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + b"x" * 300_000 + b"\r\n\r\n", 431, "headers_too_large"),
+    ],
+)
+def test_what_is_no_http_is_a_problem(request_bytes: bytes, status: int, code: str) -> None:
+    with Running(size_of_body) as server:
+        problem(as_response(server.raw(request_bytes)), status, code)
+
+
+def test_a_request_that_is_being_answered_is_answered_before_the_end() -> None:
+    began, go_on = Event(), Event()
+
+    def slow(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        began.set()
+        go_on.wait(10)
+        start("200 OK", [("Content-Type", "text/plain")])
+        return [b"x" * 300_000]
+
+    with Running(slow) as server, ThreadPoolExecutor() as pool:
+        answer = pool.submit(httpx.get, server.url)
+        assert began.wait(10)
+        server.stop.set()
+        go_on.set()
+        assert answer.result(10).content == b"x" * 300_000
+        server.thread.join(10)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(server.url)
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with Running(size_of_body) as server, pytest.raises(BadCall, match=f"{server.port}.*choose another"):
+        HttpServer(size_of_body, host="127.0.0.1", port=server.port, threads=1, max_request_bytes=LIMIT)
+
+
+def test_a_host_that_is_not_ours_is_told() -> None:
+    with pytest.raises(BadCall, match="no such host"):
+        HttpServer(size_of_body, host="no such host", port=0, threads=1, max_request_bytes=LIMIT)
