@@ -38,7 +38,7 @@ class Place:
             return cls(URL.create("sqlite", database=text), Path(text))
         try:
             url = make_url(text.replace("postgres://", "postgresql://", 1))
-        except ArgumentError:
+        except (ArgumentError, ValueError):
             raise BadCall("This is no database URL; write postgresql://user@host/name, or a file's path.") from None
         if url.drivername not in ("postgresql", "postgresql+psycopg"):
             raise BadCall(

@@ -112,6 +112,8 @@ class Writer:
 
         With `keep`, a stored title or facet that the given product lacks stays.
         """
+        for product in products:
+            check_product_id(product.product_id)
         effects: list[Effect] = []
         for chunk in _chunks(products):
             stored = self._stored_products([product.product_id for product in chunk])
@@ -228,7 +230,6 @@ class Writer:
         return 0 if last is None else int(last) + 1
 
     def _product_row(self, product: Product, kept: _Row | None) -> _Row:
-        check_product_id(product.product_id)
         unknown = product.facets.keys() - self._types.keys()
         if unknown:
             raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; declare it first.")

@@ -93,23 +93,24 @@ def command(
     if as_json:
         say(json.dumps(asdict(report), ensure_ascii=False, indent=2, default=_plain))
         return
-    _show(f"{table.name} → {name}: {report.rows:,} rows in {perf_counter() - began:.1f} s", report)
+    say(f"{table.name} → {name}: {report.rows:,} rows in {perf_counter() - began:.1f} s.")
+    _show(report)
 
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _show(title: str, report: ImportReport) -> None:
+def _show(report: ImportReport) -> None:
     counts = [
         ("products", report.products_new, report.products_changed, report.products_unchanged, report.products_deleted),
         ("photos", report.photos_new, report.photos_changed, report.photos_unchanged, report.photos_deleted),
     ]
     rows = [(what, *(f"{number:,}" for number in numbers)) for what, *numbers in counts]
-    show_table(title, ("", "new", "changed", "unchanged", "deleted"), rows)
+    show_table("Catalogue", ("", "new", "changed", "unchanged", "deleted"), rows)
     if report.facets:
-        headings = ("facet", "type", "told by", "most frequent", "products", "values")
-        show_table("Facets", headings, [_facet_row(facet) for facet in report.facets], text_columns=4)
+        headings = ("facet", "type", "most frequent", "products", "values")
+        show_table("Facets", headings, [_facet_row(facet) for facet in report.facets], text_columns=3)
     if report.photo_columns:
         say(f"Of the photos, not of the products: {', '.join(report.photo_columns)}.")
     for column, reason in report.left_out.items():
@@ -122,9 +123,9 @@ def _show(title: str, report: ImportReport) -> None:
 
 
 def _facet_row(report: FacetReport) -> tuple[str, ...]:
-    told_by = {"inferred": "its values", "declared": "--facet", "catalogue": "the catalogue"}[report.origin]
+    told_by = {"inferred": "", "declared": " (--facet)", "catalogue": " (as before)"}[report.origin]
     examples = ", ".join(_shown(value) for value in report.examples)
-    return report.facet.name, report.facet.type, told_by, examples, f"{report.products:,}", f"{report.distinct:,}"
+    return report.facet.name, report.facet.type + told_by, examples, f"{report.products:,}", f"{report.distinct:,}"
 
 
 def _shown(value: FacetValue) -> str:
