@@ -65,7 +65,7 @@ def _summary(facet: Facet, table: FacetTable, mask: Mask, limit: int) -> FacetSu
         case _:
             numbers = table.numbers(facet.name)[mask]
             present = numbers[~np.isnan(numbers)]
-            return _of_numbers(facet, present, len(numbers) - len(present))
+            return _of_numbers(facet, present, len(numbers) - len(present), limit)
 
 
 def _of_words(facet: Facet, table: FacetTable, codes: NDArray[np.int32], missing: int, limit: int) -> FacetSummary:
@@ -78,11 +78,11 @@ def _of_words(facet: Facet, table: FacetTable, codes: NDArray[np.int32], missing
     return FacetSummary(facet.name, facet.type, values, distinct, None, None, missing)
 
 
-def _of_numbers(facet: Facet, present: NDArray[np.float64], missing: int) -> FacetSummary:
+def _of_numbers(facet: Facet, present: NDArray[np.float64], missing: int, limit: int) -> FacetSummary:
     distinct = len(np.unique(present))
     if facet.type is FacetType.BOOLEAN:
         counts = Counter(present.astype(bool).tolist())
-        values = tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        values = tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
         return FacetSummary(facet.name, facet.type, values, distinct, None, None, missing)
     if not distinct:
         return FacetSummary(facet.name, facet.type, (), 0, None, None, missing)

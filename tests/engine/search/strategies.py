@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from engine.catalogue.schema import Facet, FacetType, FacetValue, Product
 from engine.search.filters import And, Equal, Exists, Filter, Not, OneOf, Or, Prefix, Range, Value
+from engine.storage.facets import PREFIX, facet_column
+from engine.storage.products import Products
 
 WORDS = ("", "A", "Ab", "Abe", "B", "a", "é", "Red", "Re", "10..20", "x|y", "*")
 NUMBERS = (-1.5, 0.0, 1.0, 2.0, 2.0000000001, 50.0, 1e12)
@@ -53,6 +56,15 @@ def _values(kind: FacetType) -> SearchStrategy[Value]:
             return st.sampled_from(TIMES)
         case _:
             return st.sampled_from(WORDS)
+
+
+def table_of(schema: Sequence[Facet], several: Sequence[Product]) -> Products:
+    """The products as an index holds them, in memory."""
+    columns = {"product_id": pa.array([product.product_id for product in several]), "title": pa.nulls(len(several))}
+    for facet in schema:
+        values = [product.facets.get(facet.name) for product in several]
+        columns[PREFIX + facet.name] = facet_column(facet.type, values)
+    return Products(pa.table(columns), schema)
 
 
 def filters(schema: Sequence[Facet]) -> SearchStrategy[Filter]:

@@ -1,24 +1,13 @@
 from datetime import datetime
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.catalogue.schema import Facet, FacetType, Product
 from engine.search.filters import Equal, Exists, Prefix, bind, matches
 from engine.search.masks import any_per_row, as_number, mask
-from engine.storage.facets import PREFIX, facet_column
-from engine.storage.products import Products
-from tests.engine.search.strategies import TIMES, filters, products, schemas
-
-
-def table_of(schema: tuple[Facet, ...], several: list[Product]) -> Products:
-    columns = {"product_id": pa.array([product.product_id for product in several]), "title": pa.nulls(len(several))}
-    for facet in schema:
-        values = [product.facets.get(facet.name) for product in several]
-        columns[PREFIX + facet.name] = facet_column(facet.type, values)
-    return Products(pa.table(columns), schema)
+from tests.engine.search.strategies import TIMES, filters, products, schemas, table_of
 
 
 @settings(max_examples=100, deadline=None)
