@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from engine.errors import DamagedFile, MissingFile, UnsupportedFormat
+from engine.vision.encoder import OpenVinoEncoder
+from engine.vision.heads import Heads
 from engine.vision.model import Head, Model, ModelSpec, compute_model_id, copy_serving_part, write_model
 from engine.vision.preprocess import Preprocess
 from tests.fakes import small_preprocess, tiny_model
@@ -179,3 +181,17 @@ def test_a_sound_copy_is_left_alone_and_a_damaged_one_replaced(tmp_path: Path, m
     assert copy_serving_part(model, tmp_path / "copy").encoder_path.stat().st_mtime_ns == first
     copy.encoder_path.write_bytes(b"damaged")
     assert copy_serving_part(model, tmp_path / "copy").verify() == []
+
+
+# --- every format ever released ----------------------------------------------------------------------------------
+
+
+def test_a_model_of_format_1_still_opens_and_answers() -> None:
+    model = Model.open(Path(__file__).parents[2] / "golden" / "model" / "format-1")
+    assert model.verify() == []
+    assert model.spec.model_id == "5d74169984750ab0e656e12f9885ef9a4d914aab39d0398412ba11794a418326"
+    ramp = np.linspace(-1, 1, 3 * 16 * 16, dtype=np.float32).reshape(1, 3, 16, 16)
+    encoded = OpenVinoEncoder(model, threads=1).encode(ramp)
+    np.testing.assert_allclose(encoded.embeddings, [[0.531834, -0.193070, 0.328150, -0.756435]], atol=1e-5)
+    probabilities = Heads.open(model).probabilities(encoded.features[0])
+    np.testing.assert_allclose(probabilities["colour"], [0.995206, 0.004772, 0.000023], atol=1e-5)
