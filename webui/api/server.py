@@ -18,6 +18,7 @@ from engine.errors import BadCall
 from webui.problems import MEDIA_TYPE, of_status
 
 GRACE_S = 5.0  # seconds that running requests are given to end
+ANSWER_BYTES = 64 * 1024 * 1024  # more than any answer has
 
 
 class _ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
@@ -56,6 +57,7 @@ class HttpServer:
                 ident="lookalike",
                 max_request_body_size=max_request_bytes,
                 inbuf_overflow=max_request_bytes + 1,  # beyond it, bodies would go to a file
+                outbuf_overflow=ANSWER_BYTES,  # and answers, which are in memory already
             )
         except (OSError, ValueError) as error:
             wasyncore.close_all(self._sockets)
