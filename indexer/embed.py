@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Photo
-from engine.errors import LookalikeError, WrongModel
+from engine.errors import DamagedFile, LookalikeError, WrongModel
 from engine.settings import thread_count
 from engine.sources.photos import read_photo, reading_order
 from engine.storage.files import replacing
@@ -27,7 +27,7 @@ from engine.vision.preprocess import Preprocess, load
 
 BATCH = 32  # photos encoded at a time
 AHEAD = 4 * BATCH  # photos decoded or being decoded while the encoder works
-PART = 1024  # photos in a part: what a kill can cost
+PART = 256  # photos in a part: what a kill can cost
 
 Floats = NDArray[np.float32]
 Vectors = NDArray[np.float16]
@@ -173,7 +173,7 @@ def _decode(photo: Photo, preprocess: Preprocess) -> Floats | LookalikeError:
         data = read_photo(photo.uri)
         if sha256(data).hexdigest() != photo.content_hash:
             # its vector would be kept under the hash of other bytes, and copied for ever
-            return LookalikeError(f"{photo.uri} was changed since its import; import its table again.")
+            return DamagedFile(f"{photo.uri} was changed since its import; import its table again.")
         return load(data, photo.uri, preprocess)
     except LookalikeError as error:
         return error

@@ -1,12 +1,13 @@
 """What a generation says about itself: `manifest.json`, format 1.
 
 It is written last, so a directory with a manifest is a finished generation. Every other file of the generation is in
-it with its rows, bytes and sha256.
+it with its rows, bytes and sha256; `seal` is the sha256 of the manifest's own fields.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
-        return json.dumps({"format": FORMAT} | asdict(self), indent=2) + "\n"
+        fields = asdict(self)
+        return json.dumps({"format": FORMAT, "seal": _seal(fields)} | fields, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> "Manifest":
@@ -102,6 +104,8 @@ class Manifest:
                 f"{path} is of format {number}, this Lookalike reads format {FORMAT}; use a newer Lookalike or rebuild."
             )
         try:
+            if fields.pop("seal") != _seal(fields):
+                raise ValueError("its fields were changed")
             return cls(
                 **fields
                 | {
@@ -131,6 +135,10 @@ class Manifest:
         except (OSError, UnicodeDecodeError) as wrong:
             raise DamagedFile(f"{path} cannot be read ({wrong}); rebuild the index with `lookalike index`.") from None
         return cls.from_json(text, path)
+
+
+def _seal(fields: dict[str, Any]) -> str:
+    return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _recall(fields: dict[str, Any]) -> Recall:
