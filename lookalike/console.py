@@ -11,6 +11,7 @@ from time import monotonic
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from engine.telemetry import Progress as Listener
 
@@ -112,7 +113,7 @@ def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obje
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="left" if position < text_columns else "right")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(Text(str(cell)) for cell in row))  # a title may look like markup and is none
     out.print(table)
 
 

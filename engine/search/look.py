@@ -10,7 +10,7 @@ from PIL.Image import Image
 
 from engine.errors import BadQuery, UnknownProduct
 from engine.search.gallery import Gallery
-from engine.search.query import Box, Query
+from engine.search.query import Query
 from engine.search.rerank import widen
 from engine.search.similar import Attributes
 from engine.telemetry import Stopwatch
@@ -60,16 +60,16 @@ class Eyes:
     def look(self, query: Query, watch: Stopwatch) -> Look:
         """Raises BadImage, BadQuery for a vector that cannot be, UnknownProduct."""
         if query.photo is not None:
-            return self._at_photo(query.photo, query.box, watch)
+            return self._at_photo(query.photo, query, watch)
         if query.vector is not None:
             return Look(_unit(query.vector, self._gallery.generation.manifest.dim))
         assert query.product_id is not None
         return self._at_product(query.product_id)
 
-    def _at_photo(self, photo: bytes | Image, box: Box | None, watch: Stopwatch) -> Look:
+    def _at_photo(self, photo: bytes | Image, query: Query, watch: Stopwatch) -> Look:
         encoder = self.encoder
         with watch.stage("decode"):
-            pixels = _pixels(photo, box, encoder.preprocess)
+            pixels = _pixels(photo, query, encoder.preprocess)
         with watch.stage("encode"):
             encoded = encoder.encode(pixels[None])
             probabilities = self._heads.probabilities(encoded.features[0])
@@ -84,10 +84,11 @@ class Eyes:
         return Look(_normalised(vectors), self._attributes.certain(ordinal), ordinal=ordinal)
 
 
-def _pixels(photo: bytes | Image, box: Box | None, preprocess: Preprocess) -> Floats:
+def _pixels(photo: bytes | Image, query: Query, preprocess: Preprocess) -> Floats:
+    box = query.box
     corners = None if box is None else (box.left, box.top, box.right, box.bottom)
     if isinstance(photo, bytes):
-        return load(photo, "the photo", preprocess, corners)
+        return load(photo, query.name, preprocess, corners)
     image = photo.convert("RGB")
     return preprocess(image if corners is None else crop(image, corners))
 

@@ -47,7 +47,8 @@ class Query:
     """One question: exactly one of `photo`, `vector` and `product_id`, and what the answer should be.
 
     `photo` is a file's bytes (JPEG, PNG or WebP) or a Pillow picture; `vector` a float array [dim], normalised here;
-    `product_id` searches from a product of the catalogue. `k` counts distinct products, 1-1000, in each part.
+    `product_id` searches from a product of the catalogue. `k` counts distinct products, 1-1000, in each part. `name` is
+    what errors call the photo.
     """
 
     photo: bytes | Image | None = None
@@ -57,6 +58,7 @@ class Query:
     mode: Mode = "both"
     filter: "Filter | None" = None
     box: Box | None = None
+    name: str = "the photo"
 
     def __post_init__(self) -> None:
         given = sum(part is not None for part in (self.photo, self.vector, self.product_id))

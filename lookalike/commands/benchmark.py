@@ -36,7 +36,15 @@ NumberedRow = tuple[int, Row]
 @click.option("--images", type=click.Path(path_type=Path), help="Folder or tar of the photos, if not in the table.")
 @click.option("--where", multiple=True, metavar="TEXT", help="Rows to ask with: split=val …; several are and-ed.")
 @click.option("--label", "labels", multiple=True, required=True, help="product_id, title or a facet; repeatable.")
-@click.option("--mode", "modes", multiple=True, type=click.Choice(MODES), default=("exact",), show_default=True)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice(MODES),
+    default=("exact",),
+    show_default=True,
+    help="Which part of the answer to judge; repeatable.",
+)
 @click.option(
     "--filter", "filters", multiple=True, metavar="TEXT", help="Search under this filter; several are and-ed."
 )
@@ -120,7 +128,10 @@ def _check(seen: QuerySet, table: Path) -> None:
     if seen.in_gallery:
         remark(f"Queries also in the gallery: {len(seen.in_gallery)}, left out because they would find themselves.")
     if seen.unreadable:
-        remark(f"Photos that cannot be read: {len(seen.unreadable)} ({', '.join(seen.unreadable[:5])} …), left out.")
+        more = ", …" if len(seen.unreadable) > 5 else ""
+        remark(
+            f"Photos that cannot be read: {len(seen.unreadable)} ({', '.join(seen.unreadable[:5])}{more}), left out."
+        )
     if not seen.queries:
         raise BadCall(
             f"No photo of {table} is left to ask with: {len(seen.in_gallery)} are in the index themselves, "
@@ -137,7 +148,7 @@ def _figures(engine: SearchEngine, seen: QuerySet, reports: Sequence[Report]) ->
         "queries_unreadable": len(seen.unreadable),
         "results": [result.to_dict() for report in reports for result in report.results],
         "latency_ms": latency(seen, reports),
-        "bytes_per_photo": sum(entry.bytes for entry in manifest.files.values()) / engine.photos,
+        "bytes_per_photo": manifest.bytes_per_photo,
         "index": {
             "generation": engine.generation,
             "model_id": manifest.model_id,

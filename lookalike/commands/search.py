@@ -52,6 +52,7 @@ def command(
         mode=mode,
         filter=parse(filters),
         box=None if box is None else parse_box(box),
+        name=str(photo),
     )
     with SearchEngine.open(index_dir, threads=threads) as engine:
         answer = engine.search(query)
