@@ -144,9 +144,10 @@ def _on_white(image: Image.Image) -> Image.Image:
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    paper = Image.new("RGBA", image.size, "white")
-    paper.alpha_composite(image.convert("RGBA"))
-    return paper.convert("RGB")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(layer, mask=layer.getchannel("A"))  # half the memory of alpha_composite, which wants RGBA paper
+    return paper
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -163,11 +163,17 @@ def write_model(directory: Path, spec: ModelSpec, files: Mapping[str, Path | byt
     """
     assert set(SERVING_FILES) <= set(files), sorted(files)
     directory.mkdir(parents=True, exist_ok=True)
-    staged = {name: _stage(directory / name, content) for name, content in files.items()}
-    full = replace(spec, files={name: _entry(path) for name, path in staged.items()})
-    staged[SPEC_FILE] = _stage(directory / SPEC_FILE, _to_json(full))
-    for name, path in staged.items():  # model.json comes last
-        path.replace(directory / name)
+    staged = {name: directory / f".{name}.{os.getpid()}" for name in (*files, SPEC_FILE)}  # model.json comes last
+    try:
+        for name, content in files.items():
+            _write(staged[name], content)
+        entries = {name: _entry(staged[name]) for name in files}
+        _write(staged[SPEC_FILE], _to_json(replace(spec, files=entries)))
+        for name, path in staged.items():
+            path.replace(directory / name)
+    finally:
+        for path in staged.values():
+            path.unlink(missing_ok=True)
     _sync(directory)
     return Model.open(directory)
 
@@ -230,14 +236,12 @@ def _entry(path: Path) -> FileEntry:
     return FileEntry(path.stat().st_size, digest.hexdigest())
 
 
-def _stage(final: Path, content: Path | bytes) -> Path:
-    staged = final.with_name(f".{final.name}.{os.getpid()}")
+def _write(path: Path, content: Path | bytes) -> None:
     if isinstance(content, bytes):
-        staged.write_bytes(content)
+        path.write_bytes(content)
     else:
-        shutil.copyfile(content, staged)
-    _sync(staged)
-    return staged
+        shutil.copyfile(content, path)
+    _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -67,6 +67,7 @@ def test_a_copy_that_fails_half_way_leaves_the_old_model(model: Model) -> None:
     with pytest.raises(FileNotFoundError):
         write_model(model.path, model.spec, {"encoder.onnx": b"new", "heads.safetensors": model.path / "nowhere"})
     assert model.encoder_path.read_bytes() == before
+    assert not list(model.path.glob(".*"))
     assert Model.open(model.path).verify() == []
 
 
