@@ -26,7 +26,7 @@ def build_app(client: Client) -> FastAPI:
     app.include_router(photo_routes(client))
     blocks = _blocks(Responder(client))
     blocks.state_session_capacity = MOST_VISITS
-    return gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         blocks,
         path="/",
@@ -38,6 +38,7 @@ def build_app(client: Client) -> FastAPI:
         ssr_mode=False,
         show_error=False,
     )
+    return app
 
 
 def _blocks(responder: Responder) -> gr.Blocks:

@@ -1,11 +1,10 @@
 """Products as cards: picture, title, facets, price, similarity."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.catalogue.schema import FacetType
-from webui.page.markup import number
-from webui.page.overview import Overview
+from webui.page.markup import number, words
 from webui.wire import Card, WireFacetValue
 
 LINE_PARTS = 3  # facets in the grey line of a card; all of them are in its tooltip
@@ -26,21 +25,17 @@ class CardView:
     filled: int
 
 
-def view(card: Card, overview: Overview) -> CardView:
-    """The card, with the facets that other products share first in its line; without a title it shows its id."""
-    order = [name for name in overview.offered if name in card.facets]
-    order += [name for name in card.facets if name not in order]
-    words = [
-        _in_line(name, card.facets[name], overview.types.get(name))
-        for name in order
-        if name.lower() not in (PRICE, CURRENCY)
-    ]
+def view(card: Card, types: Mapping[str, FacetType], telling: Sequence[str]) -> CardView:
+    """The card, with the facets that tell products apart first in its line; without a title it shows its id."""
+    order = dict.fromkeys([*(name for name in telling if name in card.facets), *card.facets])
+    shown = [name for name in order if name.lower() not in (PRICE, CURRENCY)]
+    parts = [_in_line(words(name), card.facets[name], types.get(name)) for name in shown]
     return CardView(
         product_id=card.product_id,
         photo_id=card.photo_id,
         title=card.title or card.product_id,
-        line=" · ".join(words[:LINE_PARTS]),
-        all_facets=", ".join(f"{name}: {_plain(value)}" for name, value in card.facets.items()),
+        line=" · ".join(parts[:LINE_PARTS]),
+        all_facets=", ".join(f"{words(name)}: {_plain(value)}" for name, value in card.facets.items()),
         price=price(card.facets),
         score=card.score,
         filled=round(100 * min(max(card.score, 0.0), 1.0)),

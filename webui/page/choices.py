@@ -18,10 +18,10 @@ class Span:
     high: str | None = None
 
     def label(self) -> str:
-        """The range as a pill shows it: "10 – 50", "from 10", "up to 50"."""
+        """The range as a pill shows it: both ends with a dash between, "from 10", "up to 50"."""
         if self.low is None:
             return f"up to {self.high}"
-        return f"from {self.low}" if self.high is None else f"{self.low} – {self.high}"
+        return f"from {self.low}" if self.high is None else f"{self.low} \N{EN DASH} {self.high}"
 
 
 @dataclass(frozen=True, slots=True)

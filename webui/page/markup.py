@@ -27,6 +27,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f} %"
 
 
+def words(name: str) -> str:
+    """A column's name as people write it: "article type" of article_type."""
+    return name.replace("_", " ")
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -36,7 +41,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=score, count=count, percent=percent)
+    environment.filters.update(score=score, count=count, percent=percent, words=words)
     return environment
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import zip_longest
+from math import ceil
 from threading import Lock
+from typing import Any
 
 from PIL import Image
 
 from engine.catalogue.schema import FacetType
 from webui.client import Client
-from webui.wire import Card, FacetSummary, FacetsAnswer
+from webui.wire import Card, FacetsAnswer, FacetSummary
 
 EXAMPLES = 8
 RANGED = (FacetType.NUMBER, FacetType.TIME)
@@ -26,9 +29,9 @@ class Overview:
     examples: tuple[Card, ...]
 
     @property
-    def named(self) -> tuple[str, ...]:
-        """The offered facets whose values are words."""
-        return tuple(name for name in self.offered if self.types[name] not in RANGED)
+    def ranged(self) -> frozenset[str]:
+        """The facets that have ends instead of values to pick."""
+        return frozenset(name for name, type in self.types.items() if type in RANGED)
 
 
 class OverviewReader:
@@ -70,14 +73,18 @@ def tells_apart(facet: FacetSummary) -> bool:
 
 
 def _examples(client: Client, answer: FacetsAnswer, offered: tuple[str, ...]) -> tuple[Card, ...]:
-    """One product of each of the most frequent kinds; of each kind the one most like a plain grey picture, since such
-    photos tend to show one thing on a quiet ground."""
+    """Products of the most frequent kinds, one of each in turn.
+
+    Of each kind those most like a plain grey picture: such photos tend to show one thing on a quiet ground.
+    """
     facet = _kinds(answer, offered)
     if facet is None:
         return _nearest_to_grey(client, None, EXAMPLES)
-    kinds = [{"in": {facet.name: [choice.value]}} for choice in facet.values[:EXAMPLES]]
-    found = [card for kind in kinds for card in _nearest_to_grey(client, kind, 1)]
-    return tuple({card.product_id: card for card in found}.values())
+    kinds = [choice.value for choice in facet.values[:EXAMPLES]]
+    each = ceil(EXAMPLES / len(kinds))
+    found = [_nearest_to_grey(client, {"in": {facet.name: [kind]}}, each) for kind in kinds]
+    in_turn = [card for row in zip_longest(*found) for card in row if card is not None]
+    return tuple(in_turn[:EXAMPLES])
 
 
 def _kinds(answer: FacetsAnswer, offered: tuple[str, ...]) -> FacetSummary | None:
@@ -86,7 +93,7 @@ def _kinds(answer: FacetsAnswer, offered: tuple[str, ...]) -> FacetSummary | Non
     return next((facet for facet in worded if len(facet.values) >= EXAMPLES // 2), None)
 
 
-def _nearest_to_grey(client: Client, filter: dict[str, object] | None, k: int) -> tuple[Card, ...]:
+def _nearest_to_grey(client: Client, filter: Mapping[str, Any] | None, k: int) -> tuple[Card, ...]:
     answer = client.search(photo=_grey_photo(), k=k, mode="exact", filter=filter)
     return tuple(answer.exact.products) if answer.exact else ()
 

@@ -1,16 +1,15 @@
 """Facets as pills: a short row of the likeliest choices, and every facet behind "more facets"."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.catalogue.schema import FacetType
 from webui.page.choices import Choices, Span
 from webui.page.markup import number
 from webui.page.overview import RANGED, Overview
+from webui.page.suggest import value_text
 from webui.wire import FacetSummary
 
-FRONT_FACETS = 4  # facets that the short row suggests values of
-FRONT_VALUES = 2  # and how many of each
 OPEN_VALUES = 12  # values of a facet that "more facets" shows at once
 
 
@@ -42,7 +41,7 @@ class Group:
     pills: tuple[Pill, ...] = ()
     rest: tuple[Pill, ...] = ()
     unlisted: int = 0  # values beyond those that the API lists
-    span: Span = Span()
+    span: Span | None = None
     lowest: str = ""
     highest: str = ""
 
@@ -59,24 +58,25 @@ class Pills:
     groups: tuple[Group, ...]
 
 
-def arrange(facets: Iterable[FacetSummary], choices: Choices, overview: Overview, seen: Mapping[str, str]) -> Pills:
-    """Pills for these facets. `seen` has what the photo was taken for, by facet: likely picked, so put in front."""
+def arrange(
+    facets: Iterable[FacetSummary], choices: Choices, overview: Overview, suggested: Mapping[str, Sequence[str]]
+) -> Pills:
+    """Pills for these facets; the short row has what was picked and what is `suggested`, values by facet."""
     wanted = {*overview.offered, *choices.values, *choices.spans}
     groups = tuple(_group(facet, choices) for facet in facets if facet.name in wanted)
-    suggesting = overview.named[:FRONT_FACETS]
     front: list[Pill | RangePill] = []
     for group in groups:
-        if group.span != Span():
+        if group.span:
             front.append(RangePill(group.name, group.span))
-        front += _front(group, FRONT_VALUES if group.name in suggesting else 0, seen.get(group.name))
+        front += _front(group, suggested.get(group.name, ()))
     return Pills(tuple(front), groups)
 
 
 def _group(facet: FacetSummary, choices: Choices) -> Group:
     if facet.type in RANGED:
-        span = choices.spans.get(facet.name, Span())
+        span = choices.spans.get(facet.name)
         return Group(facet.name, facet.type, span=span, lowest=_end(facet.minimum), highest=_end(facet.maximum))
-    counts = {_as_text(choice.value): choice.count for choice in facet.values}
+    counts = {value_text(choice.value): choice.count for choice in facet.values}
     values = [*counts, *(value for value in choices.values.get(facet.name, ()) if value not in counts)]
     pills = tuple(
         Pill(facet.name, value, _label(facet, value), counts.get(value), choices.has(facet.name, value))
@@ -91,23 +91,17 @@ def _group(facet: FacetSummary, choices: Choices) -> Group:
     )
 
 
-def _front(group: Group, suggestions: int, seen: str | None) -> list[Pill]:
-    """So many suggestions, first what the photo was taken for, then the most frequent; and all that was picked."""
-    every = group.pills + group.rest
-    ranked = sorted(every, key=lambda pill: pill.value != seen)  # stable: the others stay by frequency
-    suggested = [pill for pill in ranked if pill.count][:suggestions]
-    return suggested + [pill for pill in every if pill.chosen and pill not in suggested]
+def _front(group: Group, suggested: Sequence[str]) -> list[Pill]:
+    """The suggested values that products have, then the picked ones among the others."""
+    every = {pill.value: pill for pill in group.pills + group.rest}
+    first = [every[value] for value in suggested if value in every]
+    return first + [pill for pill in every.values() if pill.chosen and pill not in first]
 
 
 def _label(facet: FacetSummary, value: str) -> str:
     if facet.type != FacetType.BOOLEAN:
         return value
     return f"{facet.name}: {'yes' if value == 'true' else 'no'}"
-
-
-def _as_text(value: str | bool) -> str:
-    """A value as a filter may name it in text."""
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _end(value: float | str | None) -> str:

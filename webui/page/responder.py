@@ -7,6 +7,7 @@ from webui.client import Client
 from webui.page import views
 from webui.page.actions import read_action
 from webui.page.overview import Overview, OverviewReader
+from webui.page.suggest import suggest
 from webui.page.visit import Question, Visit
 from webui.wire import FacetsAnswer, SearchAnswer
 
@@ -15,7 +16,7 @@ PHOTO_SIDE = 640  # pixels of a catalogue photo in the frame
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """All that changes on the page: HTML, and the catalogue's photo for the frame (None: the shopper's own, or none)."""
+    """What the page shows: HTML, and the catalogue's photo for the frame (None: the shopper's own)."""
 
     header: str
     examples: str
@@ -33,7 +34,7 @@ class Responder:
 
     def start(self) -> Shown:
         """A page just loaded; also while the API does not answer, which it says."""
-        return self._show(Question())
+        return self._show(Visit(), Question())
 
     def reply(self, visit: Visit, event: object) -> Shown | None:
         """What to show after `event`, the page's own words for what was done; None if more was done meanwhile."""
@@ -41,10 +42,10 @@ class Responder:
             turn, question = visit.take(read_action(event))
         except LookalikeError as error:
             return self._shown(visit.question, "", views.notice(str(error), visit.question))
-        shown = self._show(question)
+        shown = self._show(visit, question)
         return shown if visit.turn == turn else None
 
-    def _show(self, question: Question) -> Shown:
+    def _show(self, visit: Visit, question: Question) -> Shown:
         try:
             overview = self._overviews.read()
             if question.empty:
@@ -52,7 +53,10 @@ class Responder:
             found, facets = self._ask(question, overview)
         except LookalikeError as error:
             return self._shown(question, "", views.notice(str(error), question))
-        return self._shown(question, views.seen(found.predictions), views.answer(found, facets, question, overview))
+        same, alike = views.cards_of(found)
+        suggested = visit.suggested(question, lambda: suggest(same + alike, overview))
+        html = views.answer(found, facets, question, overview, suggested)
+        return self._shown(question, views.seen(found.predictions), html)
 
     def _shown(self, question: Question, seen: str, answer: str) -> Shown:
         overview = self._overviews.latest
@@ -74,4 +78,3 @@ class Responder:
             photo=photo, product_id=product_id, k=question.k, mode="both", filter=filter, box=question.box
         )
         return found, self._client.facets(filter)
-

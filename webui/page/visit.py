@@ -3,6 +3,7 @@
 The photo lives in the question: it is replaced by the next one, never written to disk, and goes with the visit.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -41,6 +42,11 @@ class Question:
         """Nothing to search from yet."""
         return self.photo is None and self.product_id is None
 
+    def same_picture(self, other: "Question") -> bool:
+        """Whether both search from the same part of the same picture."""
+        mine = (self.photo, self.product_id, self.photo_id, self.box)
+        return mine == (other.photo, other.product_id, other.photo_id, other.box)
+
     def after(self, action: Action) -> "Question":
         """The question that follows from what was done. A new picture keeps the filter and drops the box."""
         match action:
@@ -69,6 +75,8 @@ class Visit:
     def __init__(self) -> None:
         self.question = Question()
         self.turn = 0  # actions taken so far: an answer to an older turn is not worth showing
+        self._suggested_for: Question | None = None
+        self._suggested: Mapping[str, tuple[str, ...]] = {}
         self._lock = Lock()
 
     def take(self, action: Action) -> tuple[int, Question]:
@@ -77,3 +85,12 @@ class Visit:
             self.question = self.question.after(action)
             self.turn += 1
             return self.turn, self.question
+
+    def suggested(
+        self, question: Question, suggest: Callable[[], Mapping[str, tuple[str, ...]]]
+    ) -> Mapping[str, tuple[str, ...]]:
+        """The values to suggest as filters: made for a new picture, then kept, so that pills stay where they are."""
+        with self._lock:
+            if self._suggested_for is None or not self._suggested_for.same_picture(question):
+                self._suggested_for, self._suggested = question, suggest()
+            return self._suggested

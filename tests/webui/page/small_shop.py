@@ -57,16 +57,16 @@ class SmallShop:
     manifest = SimpleNamespace(model_id="small-shop")
 
     def __init__(self, things: Sequence[Thing], facets: Sequence[Facet]) -> None:
-        self._things = things
-        self._facets = tuple(facets)
+        self.things = things
+        self.facets = tuple(facets)
 
     @property
     def products(self) -> int:
-        return len(self._things)
+        return len(self.things)
 
     @property
     def photos(self) -> int:
-        return len(self._things)
+        return len(self.things)
 
     def search(self, query: Query) -> SearchResult:
         look = self._look(query)
@@ -91,20 +91,20 @@ class SmallShop:
         )
 
     def photo(self, photo_id: int) -> bytes:
-        if not 0 < photo_id <= len(self._things):
+        if not 0 < photo_id <= len(self.things):
             raise UnknownPhoto(f"There is no photo {photo_id}.")
-        return self._things[photo_id - 1].file
+        return self.things[photo_id - 1].file
 
     def matching(self, filter: Filter | None) -> NDArray[np.bool_]:
         passing = {thing.photo_id for thing in self._passing(filter)}
-        return np.array([thing.photo_id in passing for thing in self._things], bool)
+        return np.array([thing.photo_id in passing for thing in self.things], bool)
 
     def facet_counts(self, filter: Filter | None = None, *, limit: int = 50) -> tuple[FacetSummary, ...]:
-        return tuple(self._count(facet, self._passing(without(filter, facet.name)), limit) for facet in self._facets)
+        return tuple(self._count(facet, self._passing(without(filter, facet.name)), limit) for facet in self.facets)
 
     def _passing(self, filter: Filter | None) -> list[Thing]:
-        bound = None if filter is None else bind(filter, self._facets)
-        return [thing for thing in self._things if bound is None or matches(bound, thing.facets)]
+        bound = None if filter is None else bind(filter, self.facets)
+        return [thing for thing in self.things if bound is None or matches(bound, thing.facets)]
 
     def _look(self, query: Query) -> Floats:
         if query.product_id is not None:
@@ -115,14 +115,14 @@ class SmallShop:
         return look_of(crop(photo, (box.left, box.top, box.right, box.bottom)) if box else photo)
 
     def _by_product(self, product_id: str) -> Thing:
-        for thing in self._things:
+        for thing in self.things:
             if thing.product_id == product_id:
                 return thing
         raise UnknownProduct(f"There is no product {product_id!r}.")
 
     def _predict(self, look: Floats) -> tuple[Prediction, ...]:
         """The colour and category of the nearest thing: enough to have something to show."""
-        nearest = max(self._things, key=lambda thing: float(thing.look @ look))
+        nearest = max(self.things, key=lambda thing: float(thing.look @ look))
         sure = max(0.0, min(0.97, float(nearest.look @ look)))
         heads = [name for name in ("category", "article_type", "colour", "gender") if name in nearest.facets]
         return tuple(Prediction(head, str(nearest.facets[head]), sure * 0.98**i) for i, head in enumerate(heads))
