@@ -6,7 +6,7 @@ Cells come as text (CSV) or as Python values (JSON Lines, Parquet). A type fits 
 boolean    true, false, yes, no in any case; JSON and Parquet booleans
 number     12, -3.5, .5, 1e3, but not 007: what begins with a needless zero is a code; JSON and Parquet numbers
 time       ISO 8601 from the day on: 2026-05-01, 2026-05-01T12:00:00+02:00; without an offset it is UTC
-keywords   lists of text: ``["a", "b"]`` as JSON, or Parquet's lists
+keywords   lists of words: ``["a", "b"]`` as JSON, or Parquet's lists
 keyword    all other text
 =========  =============================================================================================
 """
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 
 from engine.catalogue.schema import FacetType, FacetValue
@@ -27,6 +28,7 @@ TOO_LONG = 80  # mean characters per value, above which text is a description an
 
 _NUMBER = re.compile(r"[+-]?(0|[1-9]\d*)?(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_SCALARS = (str, bool, int, float, Decimal, date)
 _PREFERENCE = (FacetType.BOOLEAN, FacetType.NUMBER, FacetType.TIME, FacetType.KEYWORD)
 
 
@@ -57,10 +59,12 @@ class ColumnType:
         self._cells += 1
         if isinstance(cell, str):
             self._characters += len(cell)
-        if _as_list(cell) is not None:
+        items = _as_list(cell)
+        odd = [value for value in ([cell] if items is None else items) if not isinstance(value, (*_SCALARS, NoneType))]
+        if odd:
+            self.unusable = type(odd[0]).__name__
+        elif items is not None:
             self._lists += 1
-        elif not isinstance(cell, str | bool | int | float | Decimal | date):
-            self.unusable = type(cell).__name__
         elif self._fitting != {FacetType.KEYWORD}:
             self._fitting &= _fitting(cell)
 
@@ -109,14 +113,13 @@ def _reads(reader: Callable[[Any], object], cell: Any) -> bool:
 
 
 def _as_list(cell: Any) -> list[Any] | None:
+    """The items of a list, or of the JSON of a list of scalars; None for everything else."""
     if isinstance(cell, list | tuple):
         return list(cell)
     if isinstance(cell, str) and cell.startswith("[") and cell.endswith("]"):
-        try:
+        with suppress(ValueError, RecursionError):
             items: list[Any] = json.loads(cell)
-        except ValueError:
-            return None
-        return items
+            return items if all(item is None or isinstance(item, _SCALARS) for item in items) else None
     return None
 
 

@@ -4,6 +4,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from heapq import nsmallest
 from pathlib import Path
 
 from engine.catalogue.schema import Facet, FacetValue
@@ -80,10 +81,16 @@ def report_facets(columns: Columns, products: Iterable[Facts]) -> tuple[FacetRep
             columns.origins[facet.name],
             holders[facet.name],
             len(counts[facet.name]),
-            tuple(value for value, _ in counts[facet.name].most_common(EXAMPLES)),
+            _most_frequent(counts[facet.name]),
         )
         for facet in columns.facets
     )
+
+
+def _most_frequent(counts: Counter[FacetValue]) -> tuple[FacetValue, ...]:
+    # equally frequent ones in their own order, so that the same table always gives the same report
+    first = nsmallest(EXAMPLES, counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(value for value, _ in first)
 
 
 def check_rejected_path(path: Path) -> None:
