@@ -17,8 +17,8 @@ from engine.telemetry import Progress as Listener
 
 LINE_EVERY_S = 15.0  # seconds between two plain lines of one stage
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 class BarProgress:
