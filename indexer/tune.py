@@ -69,8 +69,7 @@ def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Tuning:
         recall=_recall(_recalls(gallery, measuring, nprobe, [depth])[:, 0], f"{how}; settings chosen on others"),
         filtered_recall=_recall(
             filtered,
-            f"{how}; under filters that {FILTER_SHARE:.0%} of the products pass, in one half of the filters any "
-            "products, in the other those nearest to some photo, so alike",
+            f"{how}; filters pass {FILTER_SHARE:.0%} of the products, any of them or those nearest to some photo",
         ),
     )
 
@@ -88,7 +87,7 @@ def interval_95(share: float, count: int) -> tuple[float, float]:
     z = 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     spread = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return max(0.0, middle - spread), min(1.0, middle + spread)
+    return max(0.0, round(middle - spread, 6)), min(1.0, round(middle + spread, 6))
 
 
 def _draw_rows(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Ints:

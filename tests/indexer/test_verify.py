@@ -34,10 +34,11 @@ def test_each_damaged_file_is_named(built: Shop) -> None:
     for path in files(built):
         data = path.read_bytes()
         middle = len(data) // 2
-        for damaged in (data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :], data[:-1], b""):
+        flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        for damaged in (flipped, data[:middle], b""):
+            if path.name == "model.json" and damaged == flipped:
+                continue  # it holds words for people, and no sum of itself
             path.write_bytes(damaged)
-            if path.suffix == ".json" and len(damaged) == len(data):
-                continue  # a letter of a sentence may be any letter
             assert any(path.name in finding.problem for finding in verify_index(built.index)), path
         path.write_bytes(data)
     assert verify_index(built.index) == []
