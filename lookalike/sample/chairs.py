@@ -5,7 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Floats, Mesh, bar, box, circle, cushion, grid, join, prism, rounded_rectangle, smooth, tube
+from lookalike.sample.mesh import (
+    Floats,
+    Mesh,
+    bar,
+    box,
+    circle,
+    cushion,
+    grid,
+    join,
+    prism,
+    rounded_rectangle,
+    smooth,
+    tube,
+)
 from lookalike.sample.palette import METALS, WOODS, Finish, rgb
 
 BODY, LEGS, PAD = 0, 1, 2
@@ -122,7 +135,13 @@ def _back(shape: Shape) -> list[Mesh]:
         for at in np.linspace(-x, x, shape.bars + 2):
             parts.append(bar((float(at) * 0.82, 0, 0), (float(at), -0.0, h), [0.011, 0.009], BODY, segments=8))
     elif shape.back == "hoop":
-        arch = smooth([(x * np.cos(a) * (1.06 if 0.3 < a < 2.8 else 1), 0, h * 1.05 * np.sin(a) ** 0.7) for a in np.linspace(np.pi, 0, 11)], 30)
+        arch = smooth(
+            [
+                (x * np.cos(a) * (1.06 if 0.3 < a < 2.8 else 1), 0, h * 1.05 * np.sin(a) ** 0.7)
+                for a in np.linspace(np.pi, 0, 11)
+            ],
+            30,
+        )
         parts = [tube(arch, 0.018, BODY, segments=8)]
         for at in np.linspace(-0.62 * x, 0.62 * x, shape.bars):
             top = h * (1.04 - 0.5 * (float(at) / x) ** 2)
@@ -149,7 +168,9 @@ def _rail(width: float, level: float, height: float) -> Mesh:
 
 def _bent_board(x: Floats, y: Floats, low: float, high: float, thick: float) -> Mesh:
     ring = rounded_rectangle(thick, high - low, thick * 0.4, arc=3, side=2)
-    sections = [np.stack([np.full(len(ring), a), b + ring[:, 0], (low + high) / 2 + ring[:, 1]], 1) for a, b in zip(x, y)]
+    sections = [
+        np.stack([np.full(len(ring), a), b + ring[:, 0], (low + high) / 2 + ring[:, 1]], 1) for a, b in zip(x, y)
+    ]
     return grid(np.stack(sections), BODY)
 
 
@@ -189,9 +210,7 @@ def _legs(shape: Shape) -> list[Mesh]:
     if shape.legs == "pedestal":
         stem = bar((0, 0, 0.06), (0, 0, top), 0.028, LEGS, segments=14)
         angles = np.radians(np.arange(5) * 72 + 18)
-        star = [
-            bar((0, 0, 0.08), (0.27 * np.cos(a), 0.27 * np.sin(a), 0.03), [0.026, 0.016], LEGS) for a in angles
-        ]
+        star = [bar((0, 0, 0.08), (0.27 * np.cos(a), 0.27 * np.sin(a), 0.03), [0.026, 0.016], LEGS) for a in angles]
         return [stem, *star]
     if shape.legs == "sled":
         runs = []
@@ -227,7 +246,9 @@ def _arms(shape: Shape) -> list[Mesh]:
     for side in (-1, 1):
         rest = smooth([(side * x, rear, level + 0.02), (side * x * 1.06, 0, level), (side * x, front, level)], 12)
         parts.append(tube(rest, 0.02, LEGS, segments=10))
-        parts.append(bar((side * x, front + 0.02, shape.seat_height - 0.02), (side * x, front + 0.02, level), 0.014, LEGS))
+        parts.append(
+            bar((side * x, front + 0.02, shape.seat_height - 0.02), (side * x, front + 0.02, level), 0.014, LEGS)
+        )
     return parts
 
 

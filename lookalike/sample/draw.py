@@ -57,7 +57,9 @@ def draw_item(item: Item, images: Path, seed: int) -> int:
     return len(taken)
 
 
-def contact_sheet(folder: Path, products: list[Item], seed: int = 0, *, columns: int = 20, side: int = 128) -> Image.Image:
+def contact_sheet(
+    folder: Path, products: list[Item], seed: int = 0, *, columns: int = 20, side: int = 128
+) -> Image.Image:
     """A sheet of drawn photos: a row per product, or the catalogue photos of all when there are many."""
     names = [catalogue.image_name(item, shot) for item in products for shot in catalogue.shots(item, seed)]
     sheet = Image.new("RGB", (columns * side, -(-len(names) // columns) * side), "white")

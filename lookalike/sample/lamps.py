@@ -94,8 +94,20 @@ def _base(shape: Shape) -> tuple[list[Mesh], float, float]:
         return parts, h, 0.0
     if shape.base == "tripod":
         angles = np.radians(np.array([90, 210, 330]))
-        legs = [bar((0.02 * np.cos(a), 0.02 * np.sin(a), h), (w * 1.3 * np.cos(a), w * 1.3 * np.sin(a), 0), [0.02, 0.014], BASE) for a in angles]
-        return [*legs, lathe(bevelled([(0, h - 0.05), (0.04, h - 0.05), (0.04, h + 0.03), (0, h + 0.03)], 0.01), STEM)], h, 0.0
+        legs = [
+            bar(
+                (0.02 * np.cos(a), 0.02 * np.sin(a), h),
+                (w * 1.3 * np.cos(a), w * 1.3 * np.sin(a), 0),
+                [0.02, 0.014],
+                BASE,
+            )
+            for a in angles
+        ]
+        return (
+            [*legs, lathe(bevelled([(0, h - 0.05), (0.04, h - 0.05), (0.04, h + 0.03), (0, h + 0.03)], 0.01), STEM)],
+            h,
+            0.0,
+        )
     reach = w * 1.6
     foot = lathe(bevelled([(0, 0), (w * 0.85, 0), (w * 0.85, 0.035), (0.02, 0.045), (0, 0.045)], 0.012), BASE)
     keys = [(0, 0, 0.03), (0, 0, h * 0.8), (reach * 0.3, 0, h * 1.2), (reach * 0.85, 0, h * 1.22), (reach, 0, h * 1.02)]
@@ -106,7 +118,9 @@ def _shade(shape: Shape, top: float) -> list[Mesh]:
     """The shade, open below, and the bulb inside it."""
     h, w = shape.shade_height, shape.shade_width
     low, high = top - 0.02, top - 0.02 + h
-    bulb = lathe(smooth([(0.0, low + 0.02), (0.05, low + 0.07), (0.025, low + 0.16), (0, low + 0.17)], 10), BULB, segments=14)
+    bulb = lathe(
+        smooth([(0.0, low + 0.02), (0.05, low + 0.07), (0.025, low + 0.16), (0, low + 0.17)], 10), BULB, segments=14
+    )
     if shape.shade == "globe":
         r = min(h, w) * 0.72
         angle = np.linspace(-np.pi / 2, np.pi / 2, 20)

@@ -5,7 +5,7 @@ grid of points bent into form (a lathe, a tube, a loft), so one function makes t
 Every solid is closed: the renderer leaves out what faces away.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,8 +20,9 @@ class Mesh:
     """Triangles of one or more solids.
 
     points and normals [n, 3], uv [n, 2] in the same units as points, triangles [m, 3] counter-clockwise from outside,
-    finish [m] the number of the finish (what it is made of), lift [m] how far a triangle comes forward when painted:
-    what lies on a surface (a lace, a clock's hand) must win against it.
+    finish [m] the number of the finish (what it is made of), lift [m] how far a triangle comes forward when painted
+    (what lies on a surface must win against it). `inlay` [n] cuts smooth shapes into a surface: wherever it is above
+    zero, between points too, the finish is `inlaid` [m].
     """
 
     points: Floats
@@ -30,6 +31,8 @@ class Mesh:
     triangles: Ints
     finish: Ints
     lift: Floats
+    inlay: Floats
+    inlaid: Ints
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Mesh":
         return replace(self, points=self.points + np.float32([x, y, z]))
@@ -53,6 +56,10 @@ class Mesh:
         """With other texture coordinates [n, 2]."""
         return replace(self, uv=uv.astype(np.float32))
 
+    def inlaid_with(self, finish: int, inlay: Floats) -> "Mesh":
+        """With another finish where `inlay` [n], a signed distance of some kind, is above zero."""
+        return replace(self, inlay=inlay.astype(np.float32), inlaid=np.full(len(self.triangles), finish, np.int32))
+
     def sheared(self, x_by_z: float = 0.0, y_by_z: float = 0.0) -> "Mesh":
         """Leaning: x and y grow with height. Normals are kept, which small leans do not show."""
         lean = np.outer(self.points[:, 2], [x_by_z, y_by_z, 0.0])
@@ -70,6 +77,8 @@ def join(meshes: Iterable[Mesh]) -> Mesh:
         triangles=np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=True)]),
         finish=np.concatenate([part.finish for part in parts]),
         lift=np.concatenate([part.lift for part in parts]),
+        inlay=np.concatenate([part.inlay for part in parts]),
+        inlaid=np.concatenate([part.inlaid for part in parts]),
     )
 
 
@@ -109,17 +118,27 @@ def grid(points: ArrayLike, finish: int = 0, *, ring: bool = True, caps: bool = 
     corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]
     triangles = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
-    mesh = Mesh(
-        points=lattice.reshape(-1, 3),
-        normals=normals.reshape(-1, 3),
-        uv=_arc_lengths(lattice).reshape(-1, 2),
-        triangles=triangles,
-        finish=np.full(len(triangles), finish, np.int32),
-        lift=np.zeros(len(triangles), np.float32),
+    mesh = _plain(
+        lattice.reshape(-1, 3), normals.reshape(-1, 3), _arc_lengths(lattice).reshape(-1, 2), triangles, finish
     )
     if ring and caps:
         mesh = join([mesh, _cap(lattice[0, :-1][::-1], finish), _cap(lattice[-1, :-1], finish)])
     return mesh
+
+
+def _plain(points: Floats, normals: Floats, uv: Floats, triangles: Ints, finish: int) -> Mesh:
+    """A mesh of one finish."""
+    count = len(triangles)
+    return Mesh(
+        points=points,
+        normals=normals,
+        uv=uv,
+        triangles=triangles,
+        finish=np.full(count, finish, np.int32),
+        lift=np.zeros(count, np.float32),
+        inlay=np.full(len(points), -1, np.float32),
+        inlaid=np.full(count, finish, np.int32),
+    )
 
 
 def _mend_poles(normals: Floats, lattice: Floats) -> Floats:
@@ -152,21 +171,23 @@ def _cap(outline: Floats, finish: int) -> Mesh:
     normal = _unit(np.cross(outline - centre, outline[nxt] - centre).sum(axis=0))
     triangles = np.stack([np.zeros(len(outline), int), np.arange(len(outline)) + 1, nxt + 1], axis=1)[:count]
     flat = np.argsort(np.abs(normal))[:2]  # drop the axis that the lid faces
-    return Mesh(
-        points=points,
-        normals=np.repeat(normal[None], len(points), axis=0),
-        uv=points[:, np.sort(flat)],
-        triangles=triangles.astype(np.int32),
-        finish=np.full(len(triangles), finish, np.int32),
-        lift=np.zeros(len(triangles), np.float32),
+    return _plain(
+        points,
+        np.repeat(normal[None], len(points), axis=0),
+        points[:, np.sort(flat)],
+        triangles.astype(np.int32),
+        finish,
     )
 
 
 def circle(count: int = 36, power: float = 2.0) -> Floats:
-    """[count, 2] on the unit circle, or on a squarer super-ellipse for a power above 2."""
-    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    """[count, 2] on the unit circle, or on a squarer super-ellipse for a power above 2, evenly spaced."""
+    angle = np.linspace(0, 2 * np.pi, 40 * count + 1)
     shape = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return (np.sign(shape) * np.abs(shape) ** (2.0 / power)).astype(np.float32)
+    shape = np.sign(shape) * np.abs(shape) ** (2.0 / power)
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(shape, axis=0), axis=1))])
+    even = np.linspace(0, way[-1], count, endpoint=False)
+    return np.stack([np.interp(even, way, shape[:, 0]), np.interp(even, way, shape[:, 1])], axis=1).astype(np.float32)
 
 
 def rounded_rectangle(width: float, depth: float, radius: float, arc: int = 5, side: int = 4) -> Floats:
@@ -209,8 +230,9 @@ def bevelled(profile: ArrayLike, bevel: float) -> Floats:
     return np.asarray(points, dtype=np.float32)
 
 
-def lathe(profile: ArrayLike, finish: int = 0, *, segments: int = 36, power: float = 2.0, ribs: int = 0,
-          caps: bool = True) -> Mesh:
+def lathe(
+    profile: ArrayLike, finish: int = 0, *, segments: int = 36, power: float = 2.0, ribs: int = 0, caps: bool = True
+) -> Mesh:
     """A profile [k, 2] of (radius, height) going up on the outside, turned about the z axis.
 
     `power` above 2 makes it squarish, `ribs` gives it that many flutes (pleats).
@@ -285,21 +307,18 @@ def box(width: float, depth: float, height: float, finish: int = 0, *, bevel: fl
     return prism(rounded_rectangle(width, depth, bevel * 1.5, arc=3), height, finish, bevel=bevel)
 
 
-def cushion(width: float, depth: float, height: float, finish: int = 0, *, power: float = 4.0) -> Mesh:
-    """A soft block (a super-ellipsoid) centred on the origin."""
-    angle = np.linspace(-np.pi / 2, np.pi / 2, 13)
+def cushion(
+    width: float, depth: float, height: float, finish: int = 0, *, power: float = 4.0, fine: bool = True
+) -> Mesh:
+    """A soft block (a super-ellipsoid) centred on the origin; not `fine` for small parts."""
+    rows, columns = (13, 40) if fine else (7, 16)
+    angle = np.linspace(-np.pi / 2, np.pi / 2, rows)
     ring, rise = np.cos(angle), np.sin(angle)
     ring, rise = np.abs(ring) ** (2 / power), np.sign(rise) * np.abs(rise) ** (2 / min(power, 3.0))
-    outline = circle(40, power)
-    lattice = np.empty((len(angle), 40, 3), np.float32)
-    lattice[..., :2] = ring[:, None, None] * outline * np.float32([width / 2, depth / 2])
+    lattice = np.empty((rows, columns, 3), np.float32)
+    lattice[..., :2] = ring[:, None, None] * circle(columns, power) * np.float32([width / 2, depth / 2])
     lattice[..., 2] = (rise * height / 2)[:, None]
     lattice[0, :, :2] = lattice[-1, :, :2] = 0.0
     mesh = grid(lattice, finish, caps=False)
     flat = np.abs(mesh.normals[:, 2:]) > 0.6
     return mesh.mapped(np.where(flat, mesh.points[:, :2], mesh.uv))
-
-
-def loft(sections: Sequence[ArrayLike], finish: int = 0, *, caps: bool = True) -> Mesh:
-    """A skin over cross-sections, each [n, 3] with the same n."""
-    return grid(np.stack([np.asarray(section, dtype=np.float32) for section in sections]), finish, caps=caps)

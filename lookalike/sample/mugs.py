@@ -35,7 +35,9 @@ def draft(rng: Rng) -> Draft:
         ribbed=bool(rng.random() < 0.2),
     )
     noun = {"enamel": "camping mug", "footed": "latte cup", "bell": "tea cup"}.get(body, "mug")
-    style = {"enamel": "Rustic", "straight": "Modern", "tapered": "Scandinavian"}.get(body, pick(rng, ["Classic", "Rustic"]))
+    style = {"enamel": "Rustic", "straight": "Modern", "tapered": "Scandinavian"}.get(
+        body, pick(rng, ["Classic", "Rustic"])
+    )
     return Draft(shape, noun, style, between(rng, 7, 32))
 
 
@@ -88,12 +90,30 @@ def _handle(shape: Shape, outside: Floats) -> Mesh:
     at = np.interp([low, high], outside[:, 1], outside[:, 0]) - WALL * 0.45
     reach = at.max() + 0.26
     if shape.handle == "loop":
-        keys = [(at[1], high), (reach - 0.03, high + 0.02), (reach, (high + low) / 2), (reach - 0.06, low), (at[0], low)]
+        keys = [
+            (at[1], high),
+            (reach - 0.03, high + 0.02),
+            (reach, (high + low) / 2),
+            (reach - 0.06, low),
+            (at[0], low),
+        ]
     elif shape.handle == "ear":
-        keys = [(at[1], high), (reach - 0.04, high + 0.07), (reach + 0.03, high - 0.12), (reach - 0.1, low + 0.08), (at[0], low)]
+        keys = [
+            (at[1], high),
+            (reach - 0.04, high + 0.07),
+            (reach + 0.03, high - 0.12),
+            (reach - 0.1, low + 0.08),
+            (at[0], low),
+        ]
     elif shape.handle == "low":
         high *= 0.8
-        keys = [(at[1], high), (reach - 0.08, high), (reach - 0.05, (high + low) / 2), (reach - 0.08, low), (at[0], low)]
+        keys = [
+            (at[1], high),
+            (reach - 0.08, high),
+            (reach - 0.05, (high + low) / 2),
+            (reach - 0.08, low),
+            (at[0], low),
+        ]
     else:
         corners = bevelled([(at[1], high), (reach, high), (reach, low), (at[0], low)], 0.07)
         keys = [tuple(corner) for corner in corners.tolist()]

@@ -27,7 +27,13 @@ COLOURS: dict[str, str] = {
 
 WOODS: dict[str, str] = {"oak": "#c39a66", "walnut": "#6d472e", "birch": "#dcc29a", "black": "#2b2826"}
 
-METALS: dict[str, str] = {"steel": "#b9bcc1", "brass": "#c7a04e", "black": "#2a2a2d", "copper": "#c07a55", "white": "#e8e7e3"}
+METALS: dict[str, str] = {
+    "steel": "#b9bcc1",
+    "brass": "#c7a04e",
+    "black": "#2a2a2d",
+    "copper": "#c07a55",
+    "white": "#e8e7e3",
+}
 
 
 def rgb(text: str) -> Rgb:

@@ -1,20 +1,20 @@
-"""Mesh + camera + light -> a picture of a product: a small rasteriser with per-pixel light.
+"""Mesh + camera + light -> a picture of a product, its light computed pixel by pixel.
 
-Pillow paints triangle *numbers*, far ones first; numpy then interpolates normals and texture coordinates at every
-covered pixel and computes the light there. So meshes stay coarse and curves still look round.
+Normals and texture coordinates are interpolated within triangles, so meshes stay coarse and curves still look round.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from lookalike.sample import patterns
 from lookalike.sample.camera import Camera
 from lookalike.sample.materials import MATERIALS
 from lookalike.sample.mesh import Mesh, rotation
 from lookalike.sample.palette import Finish, Rgb, linear
+from lookalike.sample.raster import Fragments, rasterise
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -39,20 +39,6 @@ class Light:
 CHUNK = 6144  # pixels computed at once: their arrays then stay in the processor's cache
 
 
-def paint_numbers(pixels: Floats, away: Floats, mesh: Mesh, side: int) -> tuple[Ints, Ints]:
-    """-> picture [side, side] of 1 + the position in `order`, 0 where nothing is; and `order`, triangles far first."""
-    corner = pixels[mesh.triangles]
-    one, two = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    facing = np.flatnonzero(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0] < -1e-6)  # y runs down
-    depth = away[mesh.triangles[facing]].mean(axis=1) - mesh.lift[facing]
-    order = facing[np.argsort(-depth, kind="stable")].astype(np.int32)
-    picture = Image.new("I", (side, side), 0)
-    draw = ImageDraw.Draw(picture)
-    for number, outline in enumerate(corner[order].reshape(-1, 6).tolist(), start=1):
-        draw.polygon(outline, fill=number)
-    return np.asarray(picture, dtype=np.int32), order
-
-
 def occlusion(mesh: Mesh, *, directions: int = 14, side: int = 72) -> Floats:
     """How open each point is to the sky, [n] in 0..1: the share of directions from which it is seen.
 
@@ -70,47 +56,17 @@ def occlusion(mesh: Mesh, *, directions: int = 14, side: int = 72) -> Floats:
         turn = turn @ rotation("z", float(around))
         view = Camera(turn, (low + high) / 2, 8 * reach, 8 * side * 0.48, (side / 2, side / 2), side)
         pixels, away = view.project(mesh.points)
-        numbers, order = paint_numbers(pixels, away, mesh, side)
-        nearest = np.full(len(order) + 1, np.inf, np.float32)
-        nearest[1:] = away[mesh.triangles[order]].max(axis=1)
+        shown = rasterise(pixels, away, mesh.triangles, side)
+        nearest = np.full(side * side, np.inf, np.float32)
+        nearest[shown.place] = shown.away
         column = np.clip(pixels[:, 0], 0, side - 1).astype(int)
         row = np.clip(pixels[:, 1], 0, side - 1).astype(int)
-        free = away - nearest[numbers[row, column]] < 0.03 * reach
+        free = away - nearest[row * side + column] < 0.05 * reach
         towards = mesh.normals @ -turn[2]
         weight = np.clip(towards + 0.15, 0, 1)
         seen += weight * free
         weights += weight
     return np.asarray(np.where(weights > 0, seen / np.maximum(weights, 1e-6), 0.5), dtype=np.float32)
-
-
-class Skin:
-    """Normals, uv and openness of a mesh as a camera sees it, to be read off at any covered pixel.
-
-    On a triangle each of them is linear over the picture: value = corner 0 + b (corner 1 - 0) + c (corner 2 - 0), with
-    b and c linear in the pixel's place. (Perspective bends that a little; triangles are small.)
-    """
-
-    def __init__(self, mesh: Mesh, openness: Floats, pixels: Floats, order: Ints) -> None:
-        corner = pixels[mesh.triangles[order]]
-        one, two = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-        area = (one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0])[:, None]
-        slopes = np.concatenate([two[:, 1:], -two[:, :1], -one[:, 1:], one[:, :1]], axis=1) / area
-        traits = np.concatenate([mesh.normals, mesh.uv, openness[:, None]], axis=1)[mesh.triangles[order]]
-        base = traits[:, 0]
-        steps = (traits[:, 1:] - base[:, None]).reshape(len(order), -1)
-        self._table = np.concatenate([corner[:, 0], slopes, base, steps], axis=1).astype(np.float32)
-
-    def at(self, numbers: Ints, x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-        """Triangles [n] and pixel centres -> unit normals [n, 3], uv [n, 2], openness [n, 1]."""
-        row = self._table.take(numbers, axis=0)
-        dx, dy = x - row[:, 0], y - row[:, 1]
-        # pixels on an edge lie a little outside; slivers must not carry that far
-        b = np.clip(row[:, 2] * dx + row[:, 3] * dy, -0.5, 1.5)[:, None]
-        c = np.clip(row[:, 4] * dx + row[:, 5] * dy, -0.5, 1.5)[:, None]
-        found = row[:, 6:12] + b * row[:, 12:18] + c * row[:, 18:24]
-        normal = found[:, :3]
-        normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal) + np.float32(1e-9))[:, None]
-        return normal, found[:, 3:5], found[:, 5:]
 
 
 def albedo(finish: Finish, uv: Floats) -> Floats:
@@ -170,54 +126,60 @@ def _lit(finish: Finish, normal: Floats, uv: Floats, openness: Floats, to_eye: F
 def picture(mesh: Mesh, openness: Floats, finishes: tuple[Finish, ...], camera: Camera, light: Light) -> Image.Image:
     """An RGBA picture of the product, half the camera's side: twice the pixels are computed than are kept."""
     pixels, away = camera.project(mesh.points)
-    numbers, order = paint_numbers(pixels, away, mesh, camera.side)
-    skin = Skin(mesh, openness, pixels, order)
-    places = np.flatnonzero(numbers)
-    triangles = numbers.ravel()[places] - 1
-    kinds = mesh.finish[order][triangles]
-    canvas = np.zeros((camera.side * camera.side, 4), np.uint8)
-    for kind in np.unique(mesh.finish):
+    seen = rasterise(pixels, away, mesh.triangles, camera.side, lift=mesh.lift)
+    traits = np.concatenate([mesh.normals, mesh.uv, openness[:, None]], axis=1)[mesh.triangles]
+    steps = (traits[:, 1:] - traits[:, :1]).reshape(len(traits), -1)
+    table = np.concatenate([traits[:, 0], steps], axis=1)
+    kinds = _finish_of(seen, mesh)
+    canvas = np.zeros(camera.side * camera.side, np.uint32)
+    for kind in np.unique(kinds):
         chosen = np.flatnonzero(kinds == kind)
         for start in range(0, len(chosen), CHUNK):
             some = chosen[start : start + CHUNK]
-            place = places[some]
-            x, y = np.float32(place % camera.side) + 0.5, np.float32(place // camera.side) + 0.5
-            normal, uv, openly = skin.at(triangles[some], x, y)
-            values = _lit(finishes[kind], normal, uv, openly, -camera.turn[2], light)
-            canvas[place, :3] = _developed(values)
-            canvas[place, 3] = 255
-    full = Image.fromarray(canvas.reshape(camera.side, camera.side, 4), "RGBA")
+            row = table.take(seen.triangle[some], axis=0)
+            found = row[:, :6] + seen.b[some, None] * row[:, 6:12] + seen.c[some, None] * row[:, 12:]
+            normal = (
+                found[:, :3] / np.sqrt(np.einsum("ij,ij->i", found[:, :3], found[:, :3]) + np.float32(1e-9))[:, None]
+            )
+            values = _lit(finishes[kind], normal, found[:, 3:5], found[:, 5:], -camera.turn[2], light)
+            canvas[seen.place[some]] = _developed(values)
+    full = Image.fromarray(canvas.view(np.uint8).reshape(camera.side, camera.side, 4), "RGBA")
     return full.resize((camera.side // 2, camera.side // 2), Image.Resampling.BOX)
 
 
-def _developed(light: Floats) -> NDArray[np.uint8]:
-    """Light -> sRGB bytes; bright parts roll off as they do on film."""
+def _finish_of(seen: Fragments, mesh: Mesh) -> Ints:
+    """The finish of every visible pixel: the triangle's, or its inlay's where that is above zero."""
+    depth = mesh.inlay[mesh.triangles[seen.triangle]]
+    depth = depth[:, 0] + seen.b * (depth[:, 1] - depth[:, 0]) + seen.c * (depth[:, 2] - depth[:, 0])
+    return np.where(depth > 0, mesh.inlaid[seen.triangle], mesh.finish[seen.triangle])
+
+
+def _developed(light: Floats) -> NDArray[np.uint32]:
+    """Light [n, 3] -> opaque RGBA pixels [n] of four bytes; bright parts roll off as they do on film."""
     film = np.sqrt(1 - np.exp(-1.35 * np.maximum(light, 0)))  # a power of 1/2 lies near 1/2.2 and is far faster
-    return np.asarray(film * 255, dtype=np.uint8)
+    pixels = np.full((len(light), 4), 255, np.uint8)
+    pixels[:, :3] = film * 255
+    return pixels.view(np.uint32).ravel()
 
 
 def shadow(mesh: Mesh, camera: Camera, light: Light, *, side: int, softness: float) -> Floats:
     """How much light the ground loses under the product, [side, side] in 0..1: a cast and a contact shadow.
 
-    `softness` is the blur of the cast shadow in pixels of this picture.
+    `softness` is the blur of the cast shadow in pixels of this picture. Shadows are soft: half the side is drawn.
     """
     aim = light.direction
     height = mesh.points[:, 2:]
     slope = aim[:2] / max(float(aim[2]), 0.35)
-    scale = side / camera.side
-    layers = []
-    for strength, blur, lean in ((0.5, softness, 1.0), (0.45, softness * 0.45, 0.25)):
-        ground = mesh.points.copy()
-        ground[:, :2] -= slope * height * lean
-        ground[:, 2] = 0
-        pixels, _ = camera.project(ground)
-        layer = Image.new("L", (side, side), 0)
-        draw = ImageDraw.Draw(layer)
-        low = height[mesh.triangles].min(axis=1)[:, 0]
-        reach = np.inf if lean == 1.0 else 0.25 * float(height.max())
-        corners = pixels[mesh.triangles[low < reach]] * scale
-        for outline in corners.reshape(-1, 6).tolist():
-            draw.polygon(outline, fill=255)
-        blurred = layer.filter(ImageFilter.GaussianBlur(blur))
-        layers.append(np.asarray(blurred, dtype=np.float32) / 255 * strength)
-    return np.asarray(1 - (1 - layers[0]) * (1 - layers[1]), dtype=np.float32)
+    half = side // 2
+    low = height[mesh.triangles].min(axis=1)[:, 0]
+    kept = np.float32(1.0)
+    for strength, blur, lean, reach in ((0.5, 0.5, 1.0, np.inf), (0.45, 0.22, 0.25, 0.25 * float(height.max()))):
+        ground = np.concatenate([mesh.points[:, :2] - slope * height * lean, np.zeros_like(height)], axis=1)
+        pixels, away = camera.project(ground)
+        dark = rasterise(pixels * (half / camera.side), away, mesh.triangles[low < reach], half, both_sides=True)
+        layer = np.zeros(half * half, np.uint8)
+        layer[dark.place] = 255
+        soft = Image.fromarray(layer.reshape(half, half)).filter(ImageFilter.GaussianBlur(softness * blur))
+        kept = kept * (1 - strength / 255 * np.asarray(soft, dtype=np.float32))
+    lost = Image.fromarray(1 - kept).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(lost, dtype=np.float32)

@@ -1,6 +1,7 @@
 """A product in a setting -> a photo: camera, light, ground and wall, what is in the way, what the lens does."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +122,9 @@ def photograph(model: Model, openness: Floats, setting: Setting, rng: Rng) -> Im
     light = _seen_from(setting.light, setting.yaw)
     product = render.picture(model.mesh, openness, model.finishes, camera, light)
     lost = render.shadow(model.mesh, camera, light, side=SIDE, softness=between(rng, 4, 9))
-    ground = _sweep(rng) if setting.kind == "studio" else _place(setting, camera, float(np.ptp(model.mesh.points[:, 2])))
+    ground = (
+        _sweep(rng) if setting.kind == "studio" else _place(setting, camera, float(np.ptp(model.mesh.points[:, 2])))
+    )
     ground *= 1 - (0.42 if setting.kind == "studio" else 0.62) * lost[..., None]
     photo = Image.fromarray(np.clip(ground * 255, 0, 255).astype(np.uint8), "RGB")
     photo.paste(product, (0, 0), product)
@@ -168,7 +171,9 @@ def _place(setting: Setting, camera: Camera, height: float) -> Floats:
     up = start[2] + rays[..., 2] * reach
     angle = setting.variant * 0.7
     cos, sin = np.cos(angle) / (2 * unit), np.sin(angle) / (2 * unit)
-    floor = scenery.sample(scenery.tile(setting.floor, setting.variant), across * cos + away * sin, away * cos - across * sin)
+    floor = scenery.sample(
+        scenery.tile(setting.floor, setting.variant), across * cos + away * sin, away * cos - across * sin
+    )
     back = scenery.tile(setting.wall, setting.variant)
     wall = scenery.sample(back, across / (4 * unit) + 0.37 * setting.variant, -up / (4 * unit))
     seen = np.where(is_floor[..., None], floor, wall).astype(np.float32)
@@ -181,11 +186,18 @@ def _place(setting: Setting, camera: Camera, height: float) -> Floats:
     return np.asarray((blurred + (seen - blurred) * near) * shade, dtype=np.float32)
 
 
+@cache
+def _grain() -> Floats:
+    """A sensor's noise [512, 512, 3] of deviation 1; photos cut their own window from it."""
+    return np.random.default_rng(40).standard_normal((2 * SIDE, 2 * SIDE, 3), dtype=np.float32)
+
+
 def _through_lens(photo: Image.Image, setting: Setting, rng: Rng) -> Image.Image:
     """Colour of the light, a darker rim, the sensor's noise."""
     pixels = np.asarray(photo, dtype=np.float32) * np.float32(setting.tint)
     if setting.kind != "studio":
         at = np.linspace(-1, 1, SIDE, dtype=np.float32)
         pixels *= (1.03 - 0.09 * (at[:, None] ** 2 + at[None, :] ** 2))[..., None]
-    pixels += rng.standard_normal(pixels.shape, dtype=np.float32) * np.float32(setting.noise)
+    top, left = (int(at) for at in rng.integers(0, SIDE, 2))
+    pixels += _grain()[top : top + SIDE, left : left + SIDE] * np.float32(setting.noise)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGB")

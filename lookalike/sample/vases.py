@@ -63,16 +63,22 @@ def model(shape: Shape, look: Look) -> Model:
     inside = outside[::-1][:14] - np.float32([0.022, 0])
     inside = np.concatenate([[outside[-1]], [outside[-1] + np.float32([-0.011, 0.009])], inside, [(0, inside[-1, 1])]])
     inside[:, 0] = np.maximum(inside[:, 0], 0.0)
-    wall = lathe(np.concatenate([[(0, 0)], outside]), BODY, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False)
+    wall = lathe(
+        np.concatenate([[(0, 0)], outside]), BODY, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False
+    )
     parts = [wall, lathe(inside, INSIDE, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False)]
     if shape.handles:
         at = float(np.interp(shape.belly_at + 0.05, outside[:, 1], outside[:, 0]))
-        path = smooth([(at, 0, shape.belly_at + 0.05), (at + 0.1, 0, shape.neck_at - 0.08), (shape.neck, 0, shape.neck_at)], 16)
+        path = smooth(
+            [(at, 0, shape.belly_at + 0.05), (at + 0.1, 0, shape.neck_at - 0.08), (shape.neck, 0, shape.neck_at)], 16
+        )
         ear = tube(path, 0.025, BODY)
         parts += [ear, ear.scaled(x=-1)]
     rendered = {"Ceramic": "ceramic", "Stoneware": "stoneware", "Glass": "glass"}[look.material]
     scale = {"blocks": 0.5, "marbled": 0.35, "floral": 0.22}.get(look.pattern, 0.16)
-    return Model(join(parts), (look.finish(rendered, scale), Finish(rendered, tuple(c * 0.75 for c in colour(look.colour)))))
+    return Model(
+        join(parts), (look.finish(rendered, scale), Finish(rendered, tuple(c * 0.75 for c in colour(look.colour))))
+    )
 
 
 FAMILY = Family("Vases", 28, draft, dress, model, yaws=(-80, 80), pitches=(4, 28))
