@@ -30,7 +30,7 @@ def test_own_clauses_are_taken_out(filter: Filter | None, rest: Filter | None) -
     assert without(filter, "colour") == rest
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(products(SCHEMA), st.none() | filters(SCHEMA), st.integers(1, 4))
 def test_counts_are_those_of_counting(several: list[Product], filter: Filter | None, limit: int) -> None:
     table = table_of(SCHEMA, several)

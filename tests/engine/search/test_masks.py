@@ -10,7 +10,7 @@ from engine.search.masks import any_per_row, as_number, mask
 from tests.engine.search.strategies import TIMES, filters, products, schemas, table_of
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_mask_says_of_every_product_what_matches_says(data: st.DataObject) -> None:
     schema = data.draw(schemas())
