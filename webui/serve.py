@@ -6,7 +6,7 @@ The page is a child process since Gradio is heavy, is not needed to search, and 
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,8 +21,9 @@ from webui.api.app import create_app, max_request_bytes
 from webui.api.server import HttpServer
 from webui.service import SearchService
 
-START_S = 120.0  # seconds until both must answer: Gradio alone takes ten on a busy machine
+START_S = 300.0  # seconds until both must answer: Gradio alone can take minutes on a machine that is busy
 STOP_S = 5.0  # seconds the page has to end before it is killed
+PAGE = (sys.executable, "-m", "webui.page")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -49,24 +50,26 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     page_port: int | None = 8001,
+    page_command: Sequence[str] = PAGE,
     threads: int = 8,
     announce: Callable[[Addresses], None],
 ) -> None:
     """Serves until SIGINT or SIGTERM, then ends both calmly; to be called in the main thread.
 
-    `page_port` None serves no page. `announce` is called once, when both answer. Raises MissingPackage and BadCall
-    before anything starts, Unavailable when the page ends by itself or never answers.
+    `page_port` None serves no page; `page_command` is run with `--api`, `--host` and `--port`. `announce` is called
+    once, when both answer. Raises BadCall before anything starts, Unavailable when the page ends by itself or never
+    answers.
     """
-    if page_port is not None:
-        require_page()
-        if page_port == port:
-            raise BadCall(f"The API and the page cannot share port {port}; give the page another with --page-port.")
+    if page_port is not None and page_port == port:
+        raise BadCall(f"The API and the page cannot share port {port}; give the page another with --page-port.")
     stop = Event()
     with _stopping(stop):
         server = HttpServer(
             create_app(service), host=host, port=port, threads=threads, max_request_bytes=max_request_bytes()
         )
-        page = None if page_port is None else _start_page(_url(_reachable(host), server.port), host, page_port)
+        page = None
+        if page_port is not None:
+            page = _start_page(page_command, api=_url(_reachable(host), server.port), host=host, port=page_port)
         watch = _Watch(Addresses(_url(host, server.port), None if page_port is None else _url(host, page_port)), page)
         watcher = Thread(target=watch.run, args=(stop, announce), daemon=True)
         watcher.start()
@@ -131,10 +134,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_page(api: str, host: str, port: int) -> "subprocess.Popen[bytes]":
+def _start_page(command: Sequence[str], *, api: str, host: str, port: int) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C in a terminal reaches only this process, which then ends the page.
-    command = [sys.executable, "-m", "webui.page", "--api", api, "--host", host, "--port", str(port)]
-    return subprocess.Popen(command, start_new_session=True)
+    arguments = ["--api", api, "--host", host, "--port", str(port)]
+    return subprocess.Popen([*command, *arguments], start_new_session=True)
 
 
 def _end(page: "subprocess.Popen[bytes]") -> None:

@@ -11,7 +11,7 @@ from engine.catalogue.schema import Facet, FacetType, Product
 from tests.fakes import FakeEngine, FakePhoto, photo_bytes
 from webui.api.app import create_app, max_request_bytes
 from webui.api.server import HttpServer
-from webui.service import SearchService
+from webui.service import Engine, SearchService
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 160, 30)
 
@@ -45,7 +45,7 @@ def open_shop() -> FakeEngine:
 
 
 @contextmanager
-def address_of(engine: FakeEngine) -> Iterator[str]:
+def address_of(engine: Engine) -> Iterator[str]:
     """The address where the API answers for `engine`, on a port of its own, for the time of the `with`."""
     app = create_app(SearchService(engine))
     server = HttpServer(app, host="127.0.0.1", port=0, threads=2, max_request_bytes=max_request_bytes())

@@ -1,0 +1,165 @@
+"""The API and the page started, asked and stopped together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from engine.errors import BadCall, Unavailable
+from lookalike.main import main
+from tests.indexer.shop import Shop, draw
+from tests.webui.shop import open_shop
+from webui.client import Client
+from webui.serve import Addresses, serve
+from webui.service import SearchService
+
+PAGE = """
+import argparse, http.server
+parser = argparse.ArgumentParser()
+for name in ("--api", "--host", "--port"):
+    parser.add_argument(name)
+wishes = parser.parse_args()
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(wishes.api.encode())
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer((wishes.host, int(wishes.port)), Page).serve_forever()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def run(announce: Callable[[Addresses], None], *, page: str | None = None, page_port: int | None = None) -> None:
+    """Serves the fake shop in this process, with a page that is this Python program."""
+    command = [sys.executable, "-c", page or PAGE]
+    service = SearchService(open_shop())
+    serve(service, port=0, page_port=page_port, page_command=command, threads=2, announce=announce)
+
+
+def gone(address: str) -> bool:
+    try:
+        httpx.get(address, timeout=5)
+    except httpx.ConnectError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_answer_when_they_are_announced_and_are_gone_after_a_signal(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    told: list[Addresses] = []
+
+    def announce(addresses: Addresses) -> None:
+        told.append(addresses)
+        try:
+            assert addresses.page is not None
+            assert httpx.get(f"{addresses.api}/healthz").json()["products"] == 5
+            assert httpx.get(addresses.page).text == addresses.api
+        finally:
+            os.kill(os.getpid(), number)
+
+    run(announce, page_port=free_port())
+
+    (addresses,) = told
+    assert gone(addresses.api)
+    assert addresses.page is not None
+    assert gone(addresses.page)
+    assert signal.getsignal(number) == before
+
+
+def test_the_api_alone_needs_no_page() -> None:
+    told: list[Addresses] = []
+
+    def announce(addresses: Addresses) -> None:
+        told.append(addresses)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run(announce)
+
+    assert told[0].page is None
+    assert gone(told[0].api)
+
+
+def test_a_page_that_ends_by_itself_ends_the_api_and_is_told() -> None:
+    with pytest.raises(Unavailable, match=r"ended by itself \(exit code 7\)"):
+        run(lambda _: None, page="raise SystemExit(7)", page_port=free_port())
+
+
+def test_a_page_that_ends_later_ends_the_api_too() -> None:
+    told: list[Addresses] = []
+    # answers once, which is when it is announced
+    page = PAGE.replace("serve_forever", "handle_request")
+
+    with pytest.raises(Unavailable, match="ended by itself"):
+        run(told.append, page=page, page_port=free_port())
+
+    assert gone(told[0].api)
+
+
+def test_a_page_that_will_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webui.serve.STOP_S", 0.5)
+    stubborn = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PAGE
+    told: list[Addresses] = []
+
+    def announce(addresses: Addresses) -> None:
+        told.append(addresses)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run(announce, page=stubborn, page_port=free_port())
+
+    assert told[0].page is not None
+    assert gone(told[0].page)
+
+
+def test_one_port_cannot_serve_both() -> None:
+    with pytest.raises(BadCall, match="--page-port"):
+        serve(SearchService(open_shop()), port=8000, page_port=8000, announce=lambda _: None)
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_serves_an_index_and_its_page(built_shop: Shop) -> None:
+    pytest.importorskip("gradio", reason="the page needs gradio")
+    command = [sys.executable, "-c", "from lookalike.main import main; main()", "serve", "--index"]
+    ports = ["--port", "0", "--page-port", str(free_port())]
+
+    with subprocess.Popen([*command, str(built_shop.index), *ports], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        api, page = (process.stdout.readline().split()[-1] for _ in range(2))
+        with Client(api) as client:
+            answer = client.search(photo=draw(4, 8), mode="exact", k=1)
+        shown = httpx.get(page).text
+        process.terminate()
+
+        assert process.wait(30) == 0
+
+    assert answer.exact is not None
+    assert answer.exact.products[0].product_id == "p0004"
+    assert "Lookalike" in shown
+    assert gone(api)
+    assert gone(page)
+
+
+def test_an_index_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["serve", "--index", str(tmp_path / "none"), "--no-page"])
+
+    assert left.value.code == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert "lookalike index" in said.err
