@@ -5,15 +5,15 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import click
 
 from engine.catalogue.schema import FacetType, FacetValue
-from engine.catalogue.store import Catalogue
-from engine.search.filter_syntax import parse
-from indexer.import_report import FacetReport, ImportReport
-from indexer.importer import check_columns, import_table
 from lookalike.console import progress, remark, say, show_table
+
+if TYPE_CHECKING:
+    from indexer.import_report import FacetReport, ImportReport
 
 SHOWN = 5  # clashes and rejected rows told on the screen; `--json` has all clashes, rejected.csv all rows
 
@@ -69,6 +69,11 @@ def command(
     Columns that do not vary within products become facets, their types told from the values; the others belong to the
     photos. Photos stay where they are. The same import again changes nothing.
     """
+    # databases and tables load only when there is work, so that --help answers at once
+    from engine.catalogue.store import Catalogue
+    from engine.search.filter_syntax import parse
+    from indexer.importer import check_columns, import_table
+
     filter = parse(where)
     types = dict(facets)
     # before the catalogue is opened: a wrong table should not leave an empty one behind
@@ -101,7 +106,7 @@ def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _show(report: ImportReport) -> None:
+def _show(report: "ImportReport") -> None:
     counts = [
         ("products", report.products_new, report.products_changed, report.products_unchanged, report.products_deleted),
         ("photos", report.photos_new, report.photos_changed, report.photos_unchanged, report.photos_deleted),
@@ -122,8 +127,8 @@ def _show(report: ImportReport) -> None:
         remark(f"Rejected: {report.rows_rejected:,} of {report.rows:,} rows; {report.rejected_path} says why.")
 
 
-def _facet_row(report: FacetReport) -> tuple[str, ...]:
-    told_by = {"inferred": "", "declared": " (--facet)", "catalogue": " (as before)"}[report.origin]
+def _facet_row(report: "FacetReport") -> tuple[str, ...]:
+    told_by = " (--facet)" if report.origin == "declared" else ""
     examples = ", ".join(_shown(value) for value in report.examples)
     return report.facet.name, report.facet.type + told_by, examples, f"{report.products:,}", f"{report.distinct:,}"
 
@@ -140,7 +145,7 @@ def _shown(value: FacetValue) -> str:
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _show_clashes(report: ImportReport) -> None:
+def _show_clashes(report: "ImportReport") -> None:
     if not report.clashes:
         return
     remark(f"Clashes: {len(report.clashes):,} times the rows of a product disagree, and the first one wins:")
