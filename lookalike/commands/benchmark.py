@@ -3,31 +3,24 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.errors import BadCall, BadTable
-from engine.evaluate import (
-    LabelledQuery,
-    LabelResult,
-    QuerySet,
-    Report,
-    check_labels,
-    encode_queries,
-    evaluate,
-    latency,
-)
-from engine.search.filter_syntax import parse
-from engine.search.filters import Filter, matches, require_names
-from engine.search.query import MODES, Mode
-from engine.search.search_engine import SearchEngine
-from engine.sources.photos import PhotoSource, open_photos, read_photo
-from engine.sources.tables import PROBLEM, Row, columns, read_rows
 from lookalike.console import progress, remark, say, show_table
 
+if TYPE_CHECKING:
+    from engine.evaluate import LabelledQuery, LabelResult, QuerySet, Report
+    from engine.search.filters import Filter
+    from engine.search.query import Mode
+    from engine.search.search_engine import SearchEngine
+    from engine.sources.photos import PhotoSource
+    from engine.sources.tables import Row
+
+    NumberedRow = tuple[int, Row]
+
 FORMAT = 1
-NumberedRow = tuple[int, Row]
 
 
 @click.command()
@@ -40,7 +33,7 @@ NumberedRow = tuple[int, Row]
     "--mode",
     "modes",
     multiple=True,
-    type=click.Choice(MODES),
+    type=click.Choice(["exact", "similar", "both"]),
     default=("exact",),
     show_default=True,
     help="Which part of the answer to judge; repeatable.",
@@ -59,7 +52,7 @@ def command(
     images: Path | None,
     where: Sequence[str],
     labels: Sequence[str],
-    modes: Sequence[Mode],
+    modes: "Sequence[Mode]",
     filters: Sequence[str],
     limit: int | None,
     image_column: str,
@@ -71,6 +64,11 @@ def command(
     Relevant is the query's own product (label product_id), or every product whose facet has the query's value. Photos
     that are in the index themselves are left out.
     """
+    from engine.evaluate import check_labels, encode_queries, evaluate
+    from engine.search.filter_syntax import parse
+    from engine.search.search_engine import SearchEngine
+    from engine.sources.photos import open_photos
+
     rows = _spread(_rows(queries, parse(where), (image_column, *labels)), limit)
     filter = parse(filters)
     with SearchEngine.open(index_dir, threads=threads) as engine, progress() as listener:
@@ -92,7 +90,11 @@ def command(
         remark(f"Written to {out}.")
 
 
-def _rows(table: Path, where: Filter | None, needed: Sequence[str]) -> list[NumberedRow]:
+def _rows(table: Path, where: "Filter | None", needed: Sequence[str]) -> "list[NumberedRow]":
+    """The rows to ask with; `needed` columns must be there."""
+    from engine.search.filters import matches, require_names
+    from engine.sources.tables import PROBLEM, columns, read_rows
+
     names = columns(table)
     for name in needed:
         if name not in names:
@@ -109,22 +111,25 @@ def _rows(table: Path, where: Filter | None, needed: Sequence[str]) -> list[Numb
     return rows
 
 
-def _spread(rows: list[NumberedRow], limit: int | None) -> list[NumberedRow]:
+def _spread(rows: "list[NumberedRow]", limit: int | None) -> "list[NumberedRow]":
     if limit is None or limit >= len(rows):
         return rows
     return [rows[place * len(rows) // limit] for place in range(limit)]
 
 
 def _labelled(
-    rows: Sequence[NumberedRow], photos: PhotoSource, labels: Sequence[str], image_column: str
-) -> Iterator[LabelledQuery]:
+    rows: "Sequence[NumberedRow]", photos: "PhotoSource", labels: Sequence[str], image_column: str
+) -> "Iterator[LabelledQuery]":
+    from engine.evaluate import LabelledQuery
+    from engine.sources.photos import read_photo
+
     for number, row in rows:
         uri = photos.locate(row, number, image_column)
         known = {label: row[label] for label in labels if row.get(label) is not None}
         yield LabelledQuery(f"row {number}", read_photo(uri), known)
 
 
-def _check(seen: QuerySet, table: Path) -> None:
+def _check(seen: "QuerySet", table: Path) -> None:
     if seen.in_gallery:
         remark(f"Queries also in the gallery: {len(seen.in_gallery)}, left out because they would find themselves.")
     if seen.unreadable:
@@ -139,7 +144,9 @@ def _check(seen: QuerySet, table: Path) -> None:
         )
 
 
-def _figures(engine: SearchEngine, seen: QuerySet, reports: Sequence[Report]) -> dict[str, Any]:
+def _figures(engine: "SearchEngine", seen: "QuerySet", reports: "Sequence[Report]") -> dict[str, Any]:
+    from engine.evaluate import latency
+
     manifest = engine.manifest
     return {
         "format": FORMAT,
@@ -164,7 +171,7 @@ def _figures(engine: SearchEngine, seen: QuerySet, reports: Sequence[Report]) ->
     }
 
 
-def _show(figures: dict[str, Any], results: Sequence[LabelResult]) -> None:
+def _show(figures: dict[str, Any], results: "Sequence[LabelResult]") -> None:
     metrics = list(results[0].metrics)
     rows = [
         (result.label, result.mode, result.queries, *(_share(result, name) for name in metrics)) for result in results
@@ -176,6 +183,6 @@ def _show(figures: dict[str, Any], results: Sequence[LabelResult]) -> None:
     say(f"{figures['index']['photos']:,} photos, {figures['bytes_per_photo']:.0f} bytes each on the disk.")
 
 
-def _share(result: LabelResult, name: str) -> str:
+def _share(result: "LabelResult", name: str) -> str:
     low, high = result.interval_95[name]
     return f"{result.metrics[name]:.3f} ± {(high - low) / 2:.3f}"

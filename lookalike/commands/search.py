@@ -5,16 +5,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.catalogue.schema import FacetValue
 from engine.errors import BadQuery, MissingFile
-from engine.search.filter_syntax import parse
-from engine.search.query import MODES, Box, Hit, Mode, Query, SearchResult
-from engine.search.search_engine import SearchEngine
 from lookalike.console import say, show_table
+
+if TYPE_CHECKING:
+    from engine.catalogue.schema import FacetValue
+    from engine.search.query import Box, Hit, Mode, Query, SearchResult
+    from engine.search.search_engine import SearchEngine
 
 FACETS_SHOWN = 3
 VALUE_WIDTH = 24
@@ -24,7 +25,13 @@ VALUE_WIDTH = 24
 @click.argument("photo", required=False, type=click.Path(path_type=Path))
 @click.option("--product", "product_id", metavar="ID", help="Search from a product of the index, not from a photo.")
 @click.option("--index", "index_dir", required=True, type=click.Path(path_type=Path), help="The index directory.")
-@click.option("--mode", type=click.Choice(MODES), default="both", show_default=True, help="Which part of the answer.")
+@click.option(
+    "--mode",
+    type=click.Choice(["exact", "similar", "both"]),
+    default="both",
+    show_default=True,
+    help="Which part of the answer.",
+)
 @click.option(
     "--filter", "filters", multiple=True, metavar="TEXT", help="colour=Red, 'price<50' …; several are and-ed."
 )
@@ -37,7 +44,7 @@ def command(
     photo: Path | None,
     product_id: str | None,
     index_dir: Path,
-    mode: Mode,
+    mode: "Mode",
     filters: Sequence[str],
     k: int,
     box: str | None,
@@ -45,6 +52,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Find the product in PHOTO (JPEG, PNG or WebP), and products like it."""
+    from engine.search.filter_syntax import parse
+    from engine.search.query import Query
+    from engine.search.search_engine import SearchEngine
+
     query = Query(
         photo=None if photo is None else _read(photo),
         product_id=product_id,
@@ -62,8 +73,10 @@ def command(
             _show(answer)
 
 
-def parse_box(text: str) -> Box:
+def parse_box(text: str) -> "Box":
     """ "0.1,0.2,0.8,0.9" -> the box; raises BadQuery."""
+    from engine.search.query import Box
+
     try:
         left, top, right, bottom = (float(part) for part in text.split(","))
     except ValueError:
@@ -80,7 +93,7 @@ def _read(photo: Path) -> bytes:
         raise MissingFile(f"The photo {photo} cannot be read ({error.strerror}); check the path.") from None
 
 
-def _show(answer: SearchResult) -> None:
+def _show(answer: "SearchResult") -> None:
     if answer.exact is not None:
         _show_hits("The same product", answer.exact.hits)
     if answer.similar is not None:
@@ -91,7 +104,7 @@ def _show(answer: SearchResult) -> None:
     say(f"How: {answer.plan.sentence()}")
 
 
-def _show_hits(title: str, hits: Sequence[Hit]) -> None:
+def _show_hits(title: str, hits: "Sequence[Hit]") -> None:
     if not hits:
         say(f"{title}: nothing.")
         return
@@ -102,11 +115,11 @@ def _show_hits(title: str, hits: Sequence[Hit]) -> None:
     show_table(title, ("", "product", "title", "facets", "score"), rows, text_columns=4)
 
 
-def _facets(hit: Hit) -> str:
+def _facets(hit: "Hit") -> str:
     return ", ".join(_shortened(_plain(value)) for value in list(hit.facets.values())[:FACETS_SHOWN])
 
 
-def _plain(value: FacetValue) -> str:
+def _plain(value: "FacetValue") -> str:
     match value:
         case tuple():
             return " ".join(value)
@@ -124,7 +137,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= VALUE_WIDTH else text[: VALUE_WIDTH - 1] + "…"
 
 
-def answer_to_dict(answer: SearchResult, query: Query, engine: SearchEngine) -> dict[str, Any]:
+def answer_to_dict(answer: "SearchResult", query: "Query", engine: "SearchEngine") -> dict[str, Any]:
     """The answer as plain JSON values, named as in the API."""
     exact = answer.exact and {
         "products": [_hit_to_dict(hit) for hit in answer.exact.hits],
@@ -146,7 +159,7 @@ def answer_to_dict(answer: SearchResult, query: Query, engine: SearchEngine) -> 
     }
 
 
-def _hit_to_dict(hit: Hit) -> dict[str, Any]:
+def _hit_to_dict(hit: "Hit") -> dict[str, Any]:
     facets = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in hit.facets.items()}
     return {
         "product_id": hit.product_id,

@@ -2,17 +2,21 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.catalogue.schema import Facet, FacetType, Product
+from engine.search.query import MODES
 from engine.vision.preprocess import load
-from lookalike.main import main
+from lookalike.main import COMMANDS, main
 from tests.engine.search.small_index import Contents, write_index
 from tests.fakes import FakeEncoder, photo_bytes, tiny_model
 
@@ -73,6 +77,19 @@ def call(shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
         return code, shown.out, shown.err
 
     return run
+
+
+def test_modes_offered_are_those_there_are() -> None:
+    for name in ("search", "benchmark"):
+        options = {option.opts[0]: option for option in import_module(COMMANDS[name][0]).command.params}
+        assert tuple(options["--mode"].type.choices) == MODES
+
+
+@pytest.mark.parametrize("name", ["search", "benchmark"])
+def test_help_loads_nothing_heavy(name: str) -> None:
+    probe = f"import sys, {COMMANDS[name][0]}\nprint({{'numpy', 'faiss', 'pyarrow', 'PIL'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_search_shows_both_parts_the_prediction_and_the_plan(call: Call) -> None:
