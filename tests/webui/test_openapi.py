@@ -1,11 +1,15 @@
 """/openapi.json describes what the API really does."""
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from engine.search.filters import from_json, to_json
 from tests.webui.shop import open_shop
 from webui import wire
 from webui.api.app import create_app
@@ -96,3 +100,43 @@ def _references(part: Any) -> Iterator[str]:
     elif isinstance(part, list):
         for value in part:
             yield from _references(value)
+
+
+# --- docs/api.md -----------------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+def test_every_operation_is_in_the_documentation_with_a_curl_line(document: Any) -> None:
+    text = DOCS.read_text()
+    headings = set(re.findall(r"^## (\w+) (\S+)$", text.replace("&lt;", "{").replace("&gt;", "}"), re.MULTILINE))
+
+    assert headings == {(method.upper(), path) for path, method in OPERATIONS}
+    for path, _ in OPERATIONS:
+        assert re.search(rf"^curl .*{re.escape(path.split('{')[0])}", text, re.MULTILINE), path
+
+
+def test_every_field_is_in_the_documentation() -> None:
+    text = DOCS.read_text()
+    models = [model for model in vars(wire).values() if isinstance(model, type) and issubclass(model, BaseModel)]
+
+    for model in models:
+        for field in model.model_fields:
+            assert re.search(rf"`{field}`|\"{field}\"|<{field}>|lt;{field}&", text), f"{model.__name__}.{field}"
+
+
+def test_examples_are_answers() -> None:
+    blocks = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCS.read_text(), re.DOTALL)]
+    search, filter, product, facets, health, problem = blocks
+
+    search["similar"]["products"] = search["exact"]["products"]  # cut short in the text
+    examples: list[tuple[type[BaseModel], Any]] = [
+        (wire.SearchAnswer, search),
+        (wire.ProductAnswer, product),
+        (wire.FacetsAnswer, facets),
+        (wire.Health, health),
+        (wire.Problem, problem),
+    ]
+    for model, example in examples:
+        assert model.model_validate(example).model_dump(mode="json") == example
+    assert to_json(from_json(filter)) == filter
