@@ -111,7 +111,7 @@ def show_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obje
     """A table on standard output: the first columns, of text, to the left, the others to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for position, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if position < text_columns else "right")
+        table.add_column(heading, justify="left" if position < text_columns else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))  # a title may look like markup and is none
     out.print(table)

@@ -172,11 +172,16 @@ def _figures(engine: "SearchEngine", seen: "QuerySet", reports: "Sequence[Report
 
 
 def _show(figures: dict[str, Any], results: "Sequence[LabelResult]") -> None:
-    metrics = list(results[0].metrics)
-    rows = [
-        (result.label, result.mode, result.queries, *(_share(result, name) for name in metrics)) for result in results
-    ]
-    show_table("Answers (± half of the 95 % interval)", ("label", "mode", "queries", *metrics), rows, text_columns=2)
+    metrics = [name for name in results[0].metrics if name != "recall@1"]  # it is precision@1, and the table is wide
+    rows = [(result.label, result.mode, *(_share(result, name) for name in metrics)) for result in results]
+    title = f"Answers to {figures['queries']} photos (± half of the 95 % interval)"
+    show_table(title, ("label", "mode", *metrics), rows, text_columns=2)
+    for result in results:
+        if result.queries < figures["queries"]:
+            remark(
+                f"{result.label}, {result.mode}: judged by {result.queries}; {result.without_label} have no value, for "
+                f"{result.without_relevant} nothing that may be shown is relevant."
+            )
     shares = ("p50", "p95", "p99")
     stages = [(stage, *(f"{spent[share]:.1f}" for share in shares)) for stage, spent in figures["latency_ms"].items()]
     show_table("Milliseconds a query", ("", *shares), stages)
@@ -185,4 +190,4 @@ def _show(figures: dict[str, Any], results: "Sequence[LabelResult]") -> None:
 
 def _share(result: "LabelResult", name: str) -> str:
     low, high = result.interval_95[name]
-    return f"{result.metrics[name]:.3f} ± {(high - low) / 2:.3f}"
+    return f"{result.metrics[name]:.3f} ±{(high - low) / 2:.3f}"
