@@ -1,11 +1,13 @@
 """Bags: a sewn body (tote, handbag, backpack, bucket, holdall, satchel) with its straps, flaps and buckles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Floats, Mesh, box, cushion, grid, join, lathe, rounded_rectangle, smooth, tube
+from lookalike.sample.mesh import Mesh, box, cushion, grid, join, lathe, rounded_rectangle, smooth, tube
 from lookalike.sample.palette import METALS, Finish, colour, mix, rgb
 
 BODY, TRIM, METAL, DARK = 0, 1, 2, 3
@@ -111,21 +113,19 @@ def _pouch(
         lattice[row, :, 2] = t * height - sag * t**3 * (1 - (2 * outline[:, 0]) ** 2)
     body = grid(lattice, BODY, caps=False)
     flat = np.stack([body.uv[:, 0], body.points[:, 2]], axis=1)  # patterns stay level where the cloth sags
-    lid = grid(
-        np.stack([lattice[-1], lattice[-1] * np.float32([0.96, 0.2, 1]) - np.float32([0, 0, 0.05])]), DARK, caps=True
-    )
-    floor = grid(np.stack([lattice[0] * np.float32([0.01, 0.01, 1]), lattice[0]]), BODY, caps=False)
+    lid = grid(np.stack([lattice[-1], lattice[-1] * floats([0.96, 0.2, 1]) - floats([0, 0, 0.05])]), DARK, caps=True)
+    floor = grid(np.stack([lattice[0] * floats([0.01, 0.01, 1]), lattice[0]]), BODY, caps=False)
     return join([body.mapped(flat), lid, floor])
 
 
 def _ribbon(
-    keys: list[tuple[float, float, float]], width: float, thick: float, finish: int = TRIM, count: int = 26
+    keys: Sequence[tuple[float, float, float]], width: float, thick: float, finish: int = TRIM, count: int = 26
 ) -> Mesh:
     """A flat strap along a curve; its broad side faces the viewer."""
     path = smooth(keys, count)
     along = np.gradient(path, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
-    out = np.float32([0, -1, 0])
+    out = floats([0, -1, 0])
     side = np.cross(along, out)
     side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-6)
     ring = rounded_rectangle(width, thick, thick * 0.45, arc=3, side=2)
@@ -196,7 +196,7 @@ def _flap(shape: Shape, width: float, y: float) -> list[Mesh]:
         )
     front = np.stack(rows[::-1]).astype(np.float32)
     sheet = grid(front, BODY, ring=False)
-    edge = tube(front[0] + np.float32([0, -0.006, 0]), 0.011, TRIM, segments=6).lifted(0.08)
+    edge = tube(front[0] + floats([0, -0.006, 0]), 0.011, TRIM, segments=6).lifted(0.08)
     return [sheet.mapped(sheet.points[:, [0, 2]]).lifted(0.05), edge]
 
 
@@ -246,10 +246,8 @@ def _backpack(shape: Shape) -> list[Mesh]:
         straps.append(_ribbon(keys, 0.085, 0.03))
     parts = [body, pocket, *zips, loop, *straps]
     if shape.pocket:
-        for side in (-1, 1):
-            parts.append(
-                cushion(d * 0.36, d * 0.62, h * 0.34, TRIM, power=4).moved(side * w * 0.5, 0, h * 0.24).lifted(0.02)
-            )
+        side_pocket = cushion(d * 0.36, d * 0.62, h * 0.34, TRIM, power=4).moved(z=h * 0.24)
+        parts += [side_pocket.moved(side * w * 0.5) for side in (-1, 1)]
     if shape.buckles == 2:
         for side in (-1, 1):
             x = side * w * 0.2
@@ -274,16 +272,16 @@ def _bucket(shape: Shape) -> list[Mesh]:
     ]
     outside = smooth(keys, 18)
     skin = np.concatenate([[(0, 0)], outside])
-    inside = np.concatenate([outside[-1:], outside[::-1][:8] - np.float32([0.02, 0]), [(0, h * 0.6)]])
-    rim = np.float32(
+    inside = np.concatenate([outside[-1:], outside[::-1][:8] - floats([0.02, 0]), [(0, h * 0.6)]])
+    rim = floats(
         [[w * 0.965, h * 0.8], [w * 0.985, h * 0.8], [w * 0.985, h * 0.86], [w * 0.965, h * 0.86], [w * 0.965, h * 0.8]]
     )
-    base = np.concatenate([[(0, 0)], outside[:5] + np.float32([0.008, 0]), outside[4:5]])
+    base = np.concatenate([[(0, 0)], outside[:5] + floats([0.008, 0]), outside[4:5]])
     parts = [
         lathe(skin, BODY, segments=44, power=2.4, caps=False),
         lathe(inside, DARK, segments=44, power=2.4, caps=False),
     ]
-    parts += [lathe(rim * np.float32([1.02, 1]), TRIM, segments=44, power=2.4, caps=False).lifted(0.02)]
+    parts += [lathe(rim * floats([1.02, 1]), TRIM, segments=44, power=2.4, caps=False).lifted(0.02)]
     parts += [lathe(base, TRIM, segments=44, power=2.4, caps=False).lifted(0.02)]
     keys3 = [
         (-w, 0, h * 0.84),

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.mesh import Mesh, rotation
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,13 @@ class Camera:
     @property
     def eye(self) -> Floats:
         """Where the camera stands [3]."""
-        return np.asarray(self.target - self.turn[2] * self.distance, dtype=np.float32)
+        return floats(self.target - self.turn[2] * self.distance)
 
     def rays(self, side: int) -> Floats:
         """Directions [side, side, 3] (not of length 1) through the pixels of a picture of this side."""
         at = (np.arange(side, dtype=np.float32) + 0.5) * (self.side / side)
         x, y = np.meshgrid((at - self.centre[0]) / self.focal, (self.centre[1] - at) / self.focal)
-        return np.asarray(np.stack([x, y, np.ones_like(x)], axis=-1) @ self.turn, dtype=np.float32)
+        return floats(np.stack([x, y, np.ones_like(x)], axis=-1) @ self.turn)
 
 
 def frame(
@@ -60,7 +58,7 @@ def frame(
     Angles in degrees: yaw about the product, pitch down on it, roll about the line of sight. `fill`: the share of the
     side that the product's longer extent takes. `shift`: how far off the middle it stands, in shares of the side.
     """
-    turn = rotation("z", -roll) @ _look(yaw, pitch)
+    turn = rotation("z", -roll) @ looking(yaw, pitch)
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     target = ((low + high) / 2).astype(np.float32)
     reach = distance * float(np.linalg.norm(high - low))
@@ -73,7 +71,7 @@ def frame(
     return Camera(turn, target, reach, focal, centre, side)
 
 
-def _look(yaw: float, pitch: float) -> Floats:
-    """World -> (right, up, away) for a camera before the product, turned by yaw and tilted down by pitch."""
-    to_view = np.float32([[1, 0, 0], [0, 0, 1], [0, 1, 0]])
-    return np.asarray(rotation("x", -pitch) @ to_view @ rotation("z", yaw), dtype=np.float32)
+def looking(yaw: float, pitch: float) -> Floats:
+    """The turn [3, 3] of world directions to (right, up, away) for a camera at this yaw, tilted down by pitch."""
+    to_view = floats([[1, 0, 0], [0, 0, 1], [0, 1, 0]])
+    return floats(rotation("x", -pitch) @ to_view @ rotation("z", yaw))

@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Floats, Mesh, bar, box, circle, cushion, grid, join, lathe, tube
+from lookalike.sample.mesh import Mesh, bar, box, circle, cushion, grid, join, lathe
 from lookalike.sample.palette import Finish, colour, mix
 
 PAINT, SECOND, GLASS, TYRE, RIM, DARK, LAMP, REAR = range(8)
 
-# kind -> noun, body top along x (rear to nose), cabin: rear and front at the belt, rear and front at the roof, its height
+# kind -> noun; the body's top along x, from rear to nose; the cabin's rear and front at the belt, rear and front at
+# the roof; its height
 KINDS: dict[str, tuple[str, tuple[float, ...], tuple[float, float, float, float], float]] = {
     "saloon": ("saloon", (0.2, 0.245, 0.255, 0.26, 0.255, 0.245, 0.225, 0.17), (-0.36, 0.2, -0.2, 0.05), 0.125),
     "hatchback": ("hatchback", (0.21, 0.26, 0.27, 0.27, 0.265, 0.25, 0.225, 0.17), (-0.47, 0.2, -0.38, 0.02), 0.14),
@@ -61,7 +63,7 @@ def draft(rng: Rng) -> Draft:
     return Draft(shape, f"model {KINDS[kind][0]}", style, between(rng, 18, 120))
 
 
-def dress(shape: Shape, rng: Rng) -> Look:
+def dress(_shape: Shape, rng: Rng) -> Look:
     name = any_colour(rng)
     return Look(
         name,
@@ -104,7 +106,7 @@ def _finishes(shape: Shape, look: Look) -> tuple[Finish, ...]:
 def _belt(shape: Shape, x: Floats | float) -> Floats:
     """Height of the body's top at x."""
     tops = KINDS[shape.kind][1]
-    return np.asarray(np.interp(x, np.linspace(-0.5, 0.5, len(tops)), tops) + shape.raise_, dtype=np.float32)
+    return floats(np.interp(x, np.linspace(-0.5, 0.5, len(tops)), tops) + shape.raise_)
 
 
 def _body(shape: Shape) -> Mesh:
@@ -163,7 +165,7 @@ def _panes(shape: Shape, points: Floats) -> Floats:
         flank = np.minimum(flank, x - back - 0.74 * (front - back))
     screens = half - 0.022 - np.abs(y)  # the windscreen and the rear window
     on_flank = np.abs(y) - (half - 0.012)
-    return np.asarray(np.minimum(band, np.maximum(np.minimum(flank, on_flank), screens)), dtype=np.float32)
+    return floats(np.minimum(band, np.maximum(np.minimum(flank, on_flank), screens)))
 
 
 def _striped(mesh: Mesh) -> Mesh:
@@ -212,87 +214,57 @@ def _wheels(shape: Shape) -> list[tuple[float, Mesh]]:
 
 
 def _details(shape: Shape) -> list[Mesh]:
-    w, y = shape.width, shape.width / 2
+    """All that makes a body a car: what comes in pairs, what does not, what only some have."""
+    pairs = [part for side in (-1, 1) for part in _flank(shape, side)]
+    w, nose, tail = shape.width, float(_belt(shape, 0.47)), float(_belt(shape, -0.48))
+    bumper = cushion(0.035, w * 0.86, 0.035, RIM, power=5, fine=False)
+    return [
+        *pairs,
+        *_extras(shape),
+        cushion(0.03, w * 0.4, 0.05, DARK, power=5, fine=False).moved(0.488, 0, nose - 0.075),
+        bumper.moved(0.488, 0, shape.raise_ + 0.045),
+        bumper.moved(-0.488, 0, shape.raise_ + 0.05),
+        box(0.01, 0.1, 0.028, LAMP, bevel=0.003).moved(-0.502, 0, tail - 0.11),
+    ]
+
+
+def _flank(shape: Shape, side: int) -> list[Mesh]:
+    """Lamps, mirror, door seams, handle and sill of one side."""
+    w, y = shape.width, side * shape.width / 2
     nose, tail = float(_belt(shape, 0.47)), float(_belt(shape, -0.48))
+    if shape.lamps == "round":
+        lamp = cushion(0.03, 0.07, 0.07, LAMP, power=2.2, fine=False)
+    else:
+        lamp = cushion(0.03, 0.11, 0.045, LAMP, power=4, fine=False)
+    mirror_at = KINDS[shape.kind][2][1] - 0.05
+    mirror = cushion(0.03, 0.05, 0.035, PAINT, power=3, fine=False)
+    low, high = shape.raise_ + 0.05, float(_belt(shape, 0.0)) - 0.035
+    handle = bar((-0.05, y * 1.02, high - 0.02), (-0.01, y * 1.02, high - 0.02), 0.005, RIM, segments=6)
+    seams = (0.1,) if shape.kind in ("coupe", "roadster") else (0.13, -0.1)
+    return [
+        lamp.moved(0.487, side * w * 0.31, nose - 0.055),
+        cushion(0.025, 0.05, 0.06, REAR, power=4, fine=False).moved(-0.492, side * w * 0.36, tail - 0.05),
+        mirror.moved(mirror_at, y + side * 0.012, float(_belt(shape, mirror_at)) + 0.022),
+        handle,
+        bar((-0.2, y, shape.raise_ + 0.03), (0.2, y, shape.raise_ + 0.03), 0.012, DARK, segments=6),
+        *(bar((x, y * 1.005, low), (x, y * 0.985, high), 0.003, DARK, segments=5).lifted(0.01) for x in seams),
+    ]
+
+
+def _extras(shape: Shape) -> list[Mesh]:
+    """A pick-up's bed, a roadster's seats, a roof rack."""
+    w = shape.width
     parts = []
-    for side in (-1, 1):
-        size = (0.03, 0.07, 0.07) if shape.lamps == "round" else (0.03, 0.11, 0.045)
-        parts.append(
-            cushion(*size, LAMP, power=2.2 if shape.lamps == "round" else 4, fine=False)
-            .moved(0.487, side * w * 0.31, nose - 0.055)
-            .lifted(0.03)
-        )
-        parts.append(
-            cushion(0.025, 0.05, 0.06, REAR, power=4, fine=False)
-            .moved(-0.492, side * w * 0.36, tail - 0.05)
-            .lifted(0.03)
-        )
-        mirror_x = KINDS[shape.kind][2][1] - 0.05
-        parts.append(
-            cushion(0.03, 0.05, 0.035, PAINT, power=3, fine=False).moved(
-                mirror_x, side * (y + 0.012), float(_belt(shape, mirror_x)) + 0.022
-            )
-        )
-        seam_top, seam_low = float(_belt(shape, 0.0)) - 0.035, shape.raise_ + 0.05
-        for x in (0.13, -0.1) if shape.kind not in ("coupe", "roadster") else (0.1,):
-            parts.append(
-                bar(
-                    (x, side * (y + 0.001), seam_low), (x, side * (y * 0.985), seam_top), 0.0025, DARK, segments=5
-                ).lifted(0.02)
-            )
-        parts.append(
-            bar(
-                (-0.05, side * (y + 0.004), seam_top - 0.02),
-                (-0.01, side * (y + 0.004), seam_top - 0.02),
-                0.005,
-                RIM,
-                segments=6,
-            ).lifted(0.03)
-        )
-        sill = tube(
-            [
-                (-0.2, side * y, shape.raise_ + 0.03),
-                (0, side * y, shape.raise_ + 0.03),
-                (0.2, side * y, shape.raise_ + 0.03),
-            ],
-            0.012,
-            DARK,
-            segments=6,
-        )
-        parts.append(sill.lifted(0.01))
-        if shape.rack:
-            top = float(_belt(shape, 0.0)) + KINDS[shape.kind][3]
-            parts.append(
-                bar(
-                    (KINDS[shape.kind][2][2] + 0.05, side * y * 0.62, top),
-                    (0.0, side * y * 0.62, top),
-                    0.009,
-                    RIM,
-                    segments=6,
-                ).lifted(0.02)
-            )
-    parts.append(cushion(0.03, w * 0.4, 0.05, DARK, power=5, fine=False).moved(0.488, 0, nose - 0.075).lifted(0.03))
-    parts.append(
-        cushion(0.035, w * 0.86, 0.035, RIM, power=5, fine=False).moved(0.488, 0, shape.raise_ + 0.045).lifted(0.03)
-    )
-    parts.append(
-        cushion(0.035, w * 0.86, 0.035, RIM, power=5, fine=False).moved(-0.488, 0, shape.raise_ + 0.05).lifted(0.03)
-    )
-    parts.append(box(0.01, 0.1, 0.028, LAMP, bevel=0.003).moved(-0.502, 0, tail - 0.11).lifted(0.05))
     if shape.kind == "pickup":
-        parts.append(
-            box(0.36, w * 0.78, 0.01, DARK, bevel=0.003).moved(-0.29, 0, float(_belt(shape, -0.3)) - 0.004).lifted(0.02)
-        )
+        parts.append(box(0.36, w * 0.78, 0.01, DARK, bevel=0.003).moved(-0.29, 0, float(_belt(shape, -0.3)) - 0.004))
     if shape.kind == "roadster":
-        for side in (-1, 1):
-            parts.append(
-                cushion(0.05, 0.11, 0.12, DARK, power=3, fine=False).moved(
-                    -0.12, side * 0.085, float(_belt(shape, -0.1)) + 0.02
-                )
-            )
-        parts.append(
-            box(0.2, w * 0.72, 0.008, DARK, bevel=0.003).moved(-0.04, 0, float(_belt(shape, 0.0)) - 0.004).lifted(0.01)
-        )
+        seat = cushion(0.05, 0.11, 0.12, DARK, power=3, fine=False).moved(-0.12, 0, float(_belt(shape, -0.1)) + 0.02)
+        parts += [seat.moved(y=-0.085), seat.moved(y=0.085)]
+        parts.append(box(0.2, w * 0.72, 0.008, DARK, bevel=0.003).moved(-0.04, 0, float(_belt(shape, 0.0)) - 0.004))
+    if shape.rack:
+        top = float(_belt(shape, 0.0)) + KINDS[shape.kind][3]
+        rail = bar((KINDS[shape.kind][2][2] + 0.05, 0, top), (0.0, 0, top), 0.009, RIM, segments=6)
+        parts += [rail.moved(y=-w * 0.31), rail.moved(y=w * 0.31)]
     return parts
 
 

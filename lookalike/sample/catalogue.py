@@ -64,7 +64,17 @@ def _of_family(number: int, seed: int) -> Iterator[Item]:
         draft = family.draft(rng)
         for look in _looks(family, draft, rng)[: family.count - made]:
             made += 1
-            yield _item(family, number, made, draft, look, NAMES[(design * 7 + number * 5) % len(NAMES)], rng)
+            name = NAMES[(design * 7 + number * 5) % len(NAMES)]
+            price = draft.price * float(rng.uniform(0.92, 1.1))
+            yield Item(
+                product_id=f"{family.category[:2].upper()}-{made:03d}",
+                title=_title(name, draft, look),
+                family=number,
+                shape=draft.shape,
+                look=look,
+                style=draft.style,
+                price=round(max(round(price), 4) - pick(rng, (0.0, 0.05, 0.1, 0.5)), 2),
+            )
         design += 1
 
 
@@ -78,20 +88,12 @@ def _looks(family: Family, draft: Draft, rng: Rng) -> list[Look]:
     return list(looks.values())
 
 
-def _item(family: Family, number: int, made: int, draft: Draft, look: Look, name: str, rng: Rng) -> Item:
-    words = [name, look.material.lower(), draft.noun]
+def _title(name: str, draft: Draft, look: Look) -> str:
+    """`Alva striped ceramic mug, teal`."""
+    words = [look.material.lower(), draft.noun]
     if look.pattern != "plain":
-        words.insert(1, look.pattern)
-    price = max(round(draft.price * rng.uniform(0.92, 1.1)), 4) - pick(rng, (0.0, 0.05, 0.1, 0.5))
-    return Item(
-        product_id=f"{family.category[:2].upper()}-{made:03d}",
-        title=f"{' '.join(words)}, {look.colour.lower()}",
-        family=number,
-        shape=draft.shape,
-        look=look,
-        style=draft.style,
-        price=round(price, 2),
-    )
+        words.insert(0, look.pattern)
+    return f"{name} {' '.join(words)}, {look.colour.lower()}"
 
 
 def shots(item: Item, seed: int = 0) -> list[Shot]:
@@ -100,10 +102,7 @@ def shots(item: Item, seed: int = 0) -> list[Shot]:
     taken = []
     for number in range(PHOTOS):
         rng = generator(item, number, seed)
-        if number < 2:
-            setting = scene.studio(family, rng, front=number == 0)
-        else:
-            setting = scene.snapshot(family, rng)
+        setting = scene.studio(family, rng, front=number == 0) if number < 2 else scene.snapshot(family, rng)
         split = "catalogue" if number == 0 else "val" if number >= PHOTOS - VALIDATION else "train"
         taken.append(Shot(number, split, setting))
     return taken

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
 from lookalike.sample.mesh import (
-    Floats,
     Mesh,
     bar,
     box,
@@ -110,7 +111,7 @@ def _seat(shape: Shape) -> Mesh:
         thick = 0.12
         return cushion(shape.width, shape.depth, thick, BODY, power=5).moved(z=shape.seat_height - 0.02)
     if shape.seat == "round":
-        outline = circle(32, 2.5) * np.float32([shape.width / 2, shape.depth / 2])
+        outline = circle(32, 2.5) * floats([shape.width / 2, shape.depth / 2])
     else:
         outline = rounded_rectangle(shape.width, shape.depth, 0.06)
     return prism(outline, 0.04, BODY, bevel=0.015).moved(z=shape.seat_height - 0.02)
@@ -124,7 +125,7 @@ def _back(shape: Shape) -> list[Mesh]:
     posts = [bar((side * x, 0, -0.02), (side * x, 0, h), [0.02, 0.016], LEGS) for side in (-1, 1)]
     parts: list[Mesh]
     if shape.back == "slats":
-        parts = posts + [_rail(w - 0.04, h - 0.04, 0.08), _rail(w - 0.07, 0.08, 0.03)]
+        parts = [*posts, _rail(w - 0.04, h - 0.04, 0.08), _rail(w - 0.07, 0.08, 0.03)]
         for at in np.linspace(-x + 0.07, x - 0.07, shape.bars):
             parts.append(box(0.028, 0.014, h - 0.1, BODY, bevel=0.004).moved(x=float(at), z=0.08))
     elif shape.back == "ladder":
@@ -166,10 +167,11 @@ def _rail(width: float, level: float, height: float) -> Mesh:
     return _bent_board(across, bow, level - height / 2, level + height / 2, 0.018)
 
 
-def _bent_board(x: Floats, y: Floats, low: float, high: float, thick: float) -> Mesh:
+def _bent_board(x: NDArray[np.floating], y: NDArray[np.floating], low: float, high: float, thick: float) -> Mesh:
     ring = rounded_rectangle(thick, high - low, thick * 0.4, arc=3, side=2)
     sections = [
-        np.stack([np.full(len(ring), a), b + ring[:, 0], (low + high) / 2 + ring[:, 1]], 1) for a, b in zip(x, y)
+        np.stack([np.full(len(ring), a), b + ring[:, 0], (low + high) / 2 + ring[:, 1]], 1)
+        for a, b in zip(x, y, strict=True)
     ]
     return grid(np.stack(sections), BODY)
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Floats, Mesh, bar, bevelled, box, circle, join, lathe, prism, rounded_rectangle, tube
+from lookalike.sample.mesh import Mesh, bar, bevelled, box, circle, join, lathe, prism, rounded_rectangle, tube
 from lookalike.sample.palette import METALS, Finish, colour, rgb
 
 BODY, FACE, INK, METAL, HAND = 0, 1, 2, 3, 4
@@ -64,7 +66,7 @@ def model(shape: Shape, look: Look) -> Model:
     low = float(outline[:, 1].min())
     body = _upright(prism(outline, shape.depth, BODY, bevel=0.025))
     foot = 0.09 if shape.kind in ("alarm",) or (shape.feet and shape.kind in ("round", "drum", "hexagon")) else 0.0
-    parts = [body, *_dial(shape).__iter__()]
+    parts = [body, *_dial(shape)]
     parts = [part.moved(z=foot - low) for part in parts]
     middle = foot - low
     if foot:
@@ -102,14 +104,14 @@ def _outline(shape: Shape) -> Floats:
         return rounded_rectangle(2 * r, 2 * r, 0.12)
     if shape.kind == "hexagon":
         corners = np.array([(np.cos(a), np.sin(a)) for a in np.radians(np.arange(7) * 60)]) * r * 1.14
-        return np.asarray(bevelled(corners, 0.05)[:-1], dtype=np.float32)
+        return floats(bevelled(corners, 0.05)[:-1])
     if shape.kind == "arch":
         angle = np.linspace(0, np.pi, 26)
         top = np.stack([np.cos(angle), np.sin(angle)], 1) * r
         base = np.array([(-r, -0.35 * r), (-r * 1.12, -0.8 * r), (-r * 1.16, -r * 1.05)])
         foot = np.stack([np.linspace(-r * 1.16, r * 1.16, 9)[1:-1], np.full(7, -r * 1.05)], axis=1)
-        return np.asarray(np.concatenate([top, base, foot, base[::-1] * [-1, 1]]), dtype=np.float32)
-    return circle(48) * np.float32(r)
+        return floats(np.concatenate([top, base, foot, base[::-1] * [-1, 1]]))
+    return circle(48) * floats(r)
 
 
 def _dial(shape: Shape) -> list[Mesh]:
@@ -154,7 +156,7 @@ def _dial(shape: Shape) -> list[Mesh]:
     return parts
 
 
-def _stroke(start: Floats, end: Floats, width: float, level: float, finish: int) -> Mesh:
+def _stroke(start: NDArray[np.floating], end: NDArray[np.floating], width: float, level: float, finish: int) -> Mesh:
     """A flat bar on the dial between two places [2]."""
     length = float(np.linalg.norm(end - start))
     turn = float(np.degrees(np.arctan2(*(end - start)[::-1])))
@@ -176,11 +178,8 @@ def _bells(shape: Shape, middle: float) -> list[Mesh]:
         )
         bell = bell.turned("y", side * 32).moved(side * r * 0.56, -shape.depth / 2, middle + r * 0.86)
         parts.append(bell)
-    loop = np.array([(-0.1, 0, 0.0), (-0.1, 0, 0.17), (0, 0, 0.23), (0.1, 0, 0.17), (0.1, 0, 0.0)]) + [
-        0,
-        -shape.depth / 2,
-        middle + r * 0.95,
-    ]
+    loop = floats([(-0.1, 0, 0), (-0.1, 0, 0.17), (0, 0, 0.23), (0.1, 0, 0.17), (0.1, 0, 0)])
+    loop += floats([0, -shape.depth / 2, middle + r * 0.95])
     parts.append(tube(bevelled(loop, 0.05), 0.018, METAL, segments=8))
     return parts
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lookalike.sample.arrays import floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
 from lookalike.sample.mesh import Mesh, bar, bevelled, box, join, lathe, smooth, tube
 from lookalike.sample.palette import METALS, WOODS, Finish, rgb
@@ -117,7 +118,7 @@ def _base(shape: Shape) -> tuple[list[Mesh], float, float]:
 def _shade(shape: Shape, top: float) -> list[Mesh]:
     """The shade, open below, and the bulb inside it."""
     h, w = shape.shade_height, shape.shade_width
-    low, high = top - 0.02, top - 0.02 + h
+    low = top - 0.02
     bulb = lathe(
         smooth([(0.0, low + 0.02), (0.05, low + 0.07), (0.025, low + 0.16), (0, low + 0.17)], 10), BULB, segments=14
     )
@@ -132,7 +133,7 @@ def _shade(shape: Shape, top: float) -> list[Mesh]:
         upper = {"drum": 0.9, "cone": 0.42, "pleated": 0.55}[shape.shade]
         rise = np.linspace(0, 1, 10)[:, None]
         outer = np.concatenate([w + (w * upper - w) * rise, low + h * rise], axis=1)
-    inner = outer[::-1] - np.float32([0.012, 0])
+    inner = outer[::-1] - floats([0.012, 0])
     inner[:, 0] = np.maximum(inner[:, 0], 0.0)
     skin = np.concatenate([outer, inner, outer[:1]])
     ribs = 26 if shape.shade == "pleated" else 0

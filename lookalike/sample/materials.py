@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.patterns import noise
 
-Floats = NDArray[np.float32]
 Grain = Callable[[Floats, Floats], Floats]
 
 
-def _even(u: Floats, v: Floats) -> Floats:
+def _even(u: Floats, _v: Floats) -> Floats:
     return np.ones_like(u)
 
 
@@ -20,28 +19,28 @@ def _wood(u: Floats, v: Floats) -> Floats:
     """Long fibres along v, wandering rings across them."""
     rings = noise(u * 2.2 + 0.12 * noise(u * 0.7, v * 0.35), v * 0.16)
     fibre = noise(u * 7.0, v * 0.35)
-    return np.asarray(0.72 + 0.34 * rings + 0.16 * fibre, dtype=np.float32)
+    return floats(0.72 + 0.34 * rings + 0.16 * fibre)
 
 
 def _weave(u: Floats, v: Floats) -> Floats:
     thread = np.sin(u * 300) * np.sin(v * 300)
-    return np.asarray(0.93 + 0.08 * thread + 0.12 * noise(u * 2, v * 2), dtype=np.float32)
+    return floats(0.93 + 0.08 * thread + 0.12 * noise(u * 2, v * 2))
 
 
 def _leather(u: Floats, v: Floats) -> Floats:
-    return np.asarray(0.86 + 0.14 * noise(u * 4, v * 4) + 0.12 * noise(u * 0.6, v * 0.6), dtype=np.float32)
+    return floats(0.86 + 0.14 * noise(u * 4, v * 4) + 0.12 * noise(u * 0.6, v * 0.6))
 
 
 def _nap(u: Floats, v: Floats) -> Floats:
-    return np.asarray(0.84 + 0.28 * noise(u * 0.8, v * 0.8), dtype=np.float32)
+    return floats(0.84 + 0.28 * noise(u * 0.8, v * 0.8))
 
 
 def _brushed(u: Floats, v: Floats) -> Floats:
-    return np.asarray(0.94 + 0.1 * noise(u * 0.3, v * 9), dtype=np.float32)
+    return floats(0.94 + 0.1 * noise(u * 0.3, v * 9))
 
 
 def _clay(u: Floats, v: Floats) -> Floats:
-    return np.asarray(0.92 + 0.12 * noise(u * 1.3, v * 1.3), dtype=np.float32)
+    return floats(0.92 + 0.12 * noise(u * 1.3, v * 1.3))
 
 
 @dataclass(frozen=True)

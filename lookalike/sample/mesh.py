@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
+from lookalike.sample.arrays import Floats, Ints, floats, unit
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,12 @@ class Mesh:
     inlaid: Ints
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Mesh":
-        return replace(self, points=self.points + np.float32([x, y, z]))
+        return replace(self, points=self.points + floats([x, y, z]))
 
     def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> "Mesh":
         """Stretched along the axes; a mirror image (one negative factor) keeps its outside outside."""
-        factors = np.float32([x, y, z])
-        normals = _unit(self.normals / factors)
+        factors = floats([x, y, z])
+        normals = unit(self.normals / factors)
         triangles = self.triangles[:, ::-1] if np.prod(factors) < 0 else self.triangles
         return replace(self, points=self.points * factors, normals=normals, triangles=triangles)
 
@@ -50,7 +49,7 @@ class Mesh:
         return replace(self, points=self.points @ turn.T, normals=self.normals @ turn.T)
 
     def lifted(self, by: float) -> "Mesh":
-        return replace(self, lift=self.lift + np.float32(by))
+        return replace(self, lift=self.lift + floats(by))
 
     def mapped(self, uv: Floats) -> "Mesh":
         """With other texture coordinates [n, 2]."""
@@ -92,18 +91,13 @@ def rotation(axis: str, degrees: float) -> Floats:
     return turn
 
 
-def _unit(vectors: Floats) -> Floats:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, 1e-9), dtype=np.float32)
-
-
 def grid(points: ArrayLike, finish: int = 0, *, ring: bool = True, caps: bool = True) -> Mesh:
     """[rows, columns, 3] -> a mesh over the grid; `ring` joins the last column to the first, `caps` closes the ends.
 
     Seen from outside, columns run counter-clockwise about the direction in which the rows go. uv is the arc length
     along columns and rows.
     """
-    lattice = np.asarray(points, dtype=np.float32)
+    lattice = floats(points)
     if ring:
         lattice = np.concatenate([lattice, lattice[:, :1]], axis=1)
     rows, columns, _ = lattice.shape
@@ -113,7 +107,7 @@ def grid(points: ArrayLike, finish: int = 0, *, ring: bool = True, caps: bool = 
         across = wrapped[:, 2:] - wrapped[:, :-2]
     else:
         across = np.gradient(lattice, axis=1)
-    normals = _unit(np.cross(across, along))
+    normals = unit(np.cross(across, along))
     normals = _mend_poles(normals, lattice)
     corner = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = corner[:-1, :-1], corner[:-1, 1:], corner[1:, 1:], corner[1:, :-1]
@@ -146,7 +140,7 @@ def _mend_poles(normals: Floats, lattice: Floats) -> Floats:
     spread = np.ptp(lattice, axis=1).max(axis=1)
     for pole, neighbour in ((0, 1), (-1, -2)):
         if spread[pole] < 1e-6:
-            normals[pole] = _unit(normals[neighbour].mean(axis=0))
+            normals[pole] = unit(normals[neighbour].mean(axis=0))
     return normals
 
 
@@ -162,13 +156,10 @@ def _arc_lengths(lattice: Floats) -> Floats:
 def _cap(outline: Floats, finish: int) -> Mesh:
     """A flat lid on an outline [n, 3], seen from the side where it runs counter-clockwise."""
     centre = outline.mean(axis=0)
-    if np.abs(outline - centre).max() < 1e-6:
-        count = 0
-    else:
-        count = len(outline)
+    count = 0 if np.abs(outline - centre).max() < 1e-6 else len(outline)  # a point needs no lid
     points = np.concatenate([[centre], outline]).astype(np.float32)
     nxt = np.roll(np.arange(len(outline)), -1)
-    normal = _unit(np.cross(outline - centre, outline[nxt] - centre).sum(axis=0))
+    normal = unit(np.cross(outline - centre, outline[nxt] - centre).sum(axis=0))
     triangles = np.stack([np.zeros(len(outline), int), np.arange(len(outline)) + 1, nxt + 1], axis=1)[:count]
     flat = np.argsort(np.abs(normal))[:2]  # drop the axis that the lid faces
     return _plain(
@@ -202,11 +193,11 @@ def rounded_rectangle(width: float, depth: float, radius: float, arc: int = 5, s
     for here, there in zip(corners, [*corners[1:], corners[0]], strict=True):
         points.extend(here)
         points.extend(here[-1] + (there[0] - here[-1]) * t for t in np.linspace(0, 1, side + 1)[1:-1])
-    return np.asarray(points, dtype=np.float32)
+    return floats(points)
 
 
 def smooth(keys: ArrayLike, count: int) -> Floats:
-    """A Catmull-Rom curve through keys [k, d] -> [count, d], evenly spread over the keys (centripetal not needed here)."""
+    """A Catmull-Rom curve through keys [k, d] -> [count, d], evenly spread over the keys."""
     knots = np.asarray(keys, dtype=np.float64)
     padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
     at = np.linspace(0, len(knots) - 1, count)
@@ -214,7 +205,7 @@ def smooth(keys: ArrayLike, count: int) -> Floats:
     t = (at - index)[:, None]
     p0, p1, p2, p3 = (padded[index + k] for k in range(4))
     curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * (p1 - p2) + p3 - p0) * t**3)
-    return curve.astype(np.float32)
+    return floats(curve)
 
 
 def bevelled(profile: ArrayLike, bevel: float) -> Floats:
@@ -227,7 +218,7 @@ def bevelled(profile: ArrayLike, bevel: float) -> Floats:
             length = max(float(np.linalg.norm(way)), 1e-9)
             points.append(here + way * min(bevel / length, 0.4))
     points.append(keys[-1])
-    return np.asarray(points, dtype=np.float32)
+    return floats(points)
 
 
 def lathe(
@@ -237,10 +228,10 @@ def lathe(
 
     `power` above 2 makes it squarish, `ribs` gives it that many flutes (pleats).
     """
-    keys = np.asarray(profile, dtype=np.float32)
+    keys = floats(profile)
     outline = circle(segments if not ribs else ribs * 4, power)
     if ribs:
-        outline = outline * (1 + 0.035 * np.cos(np.arange(ribs * 4) * np.pi / 2))[:, None]
+        outline *= floats(1 + 0.035 * np.cos(np.arange(ribs * 4) * np.pi / 2))[:, None]
     lattice = np.empty((len(keys), len(outline), 3), np.float32)
     lattice[..., :2] = keys[:, None, :1] * outline
     lattice[..., 2] = keys[:, 1:]
@@ -253,9 +244,9 @@ def tube(path: ArrayLike, radius: ArrayLike, finish: int = 0, *, segments: int =
     The frame is carried along by parallel transport, so the bar does not twist.
     """
     line = np.asarray(path, dtype=np.float64)
-    forward = _unit(np.gradient(line, axis=0).astype(np.float32)).astype(np.float64)
+    forward = unit(np.gradient(line, axis=0).astype(np.float32)).astype(np.float64)
     side = np.cross(forward[0], [0.0, 0.0, 1.0] if abs(forward[0, 2]) < 0.9 else [0.0, 1.0, 0.0])
-    ring = circle(segments) * np.float32([1.0, flat])
+    ring = circle(segments) * floats([1.0, flat])
     widths = np.broadcast_to(np.asarray(radius, dtype=np.float64), len(line))
     lattice = np.empty((len(line), segments, 3), np.float32)
     for row, (point, ahead, width) in enumerate(zip(line, forward, widths, strict=True)):
@@ -278,7 +269,7 @@ def prism(outline: ArrayLike, height: float, finish: int = 0, *, bevel: float = 
 
     Its lids are divided, so that patterns and light can vary on them; uv there is (x, y).
     """
-    shape = np.asarray(outline, dtype=np.float32)
+    shape = floats(outline)
     reach = np.abs(shape).max()
     inset = 1 - min(bevel / reach, 0.5)
     bevel = min(bevel, height / 2)
@@ -298,7 +289,7 @@ def _lid(outline: Floats, finish: int) -> Mesh:
     rows = np.stack([outline + (centre - outline) * t for t in (0.0, 0.33, 0.66, 1.0)])
     mesh = grid(rows, finish, caps=False)
     up = np.sign(np.cross(outline - centre, np.roll(outline, -1, 0) - centre).sum(axis=0)[2])
-    flat = np.tile(np.float32([0, 0, up]), (len(mesh.points), 1))
+    flat = np.tile(floats([0, 0, up]), (len(mesh.points), 1))
     return replace(mesh, normals=flat, uv=mesh.points[:, :2].copy())
 
 
@@ -316,7 +307,7 @@ def cushion(
     ring, rise = np.cos(angle), np.sin(angle)
     ring, rise = np.abs(ring) ** (2 / power), np.sign(rise) * np.abs(rise) ** (2 / min(power, 3.0))
     lattice = np.empty((rows, columns, 3), np.float32)
-    lattice[..., :2] = ring[:, None, None] * circle(columns, power) * np.float32([width / 2, depth / 2])
+    lattice[..., :2] = ring[:, None, None] * circle(columns, power) * floats([width / 2, depth / 2])
     lattice[..., 2] = (rise * height / 2)[:, None]
     lattice[0, :, :2] = lattice[-1, :, :2] = 0.0
     mesh = grid(lattice, finish, caps=False)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Floats, Mesh, bar, bevelled, join, lathe, smooth, tube
+from lookalike.sample.mesh import Mesh, bevelled, join, lathe, smooth, tube
 from lookalike.sample.palette import Finish, colour
 
 BODY, INSIDE, FOOT = 0, 1, 2
@@ -69,7 +70,7 @@ def model(shape: Shape, look: Look) -> Model:
     outside = profile(shape)
     top, rim = float(outside[-1, 1]), float(outside[-1, 0])
     lip = [(rim - WALL * 0.2, top + 0.012), (rim - WALL * 0.8, top + 0.012)]
-    inside = outside[::-1] - np.float32([WALL, 0])
+    inside = outside[::-1] - floats([WALL, 0])
     inside = inside[inside[:, 1] > 0.07]
     wall = lathe(np.concatenate([[(0, 0)], outside]), BODY, caps=False, segments=40, ribs=18 if shape.ribbed else 0)
     bowl = lathe(np.concatenate([[outside[-1]], lip, inside, [(0.0, 0.07)]]), INSIDE, segments=40, caps=False)

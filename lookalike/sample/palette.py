@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from lookalike.sample.arrays import Floats, floats
 
 Rgb = tuple[float, float, float]
 
@@ -51,9 +52,9 @@ def mix(one: Rgb, other: Rgb, share: float) -> Rgb:
     return (a, b, c)
 
 
-def linear(values: NDArray[np.float32] | Rgb) -> NDArray[np.float32]:
+def linear(values: Floats | Rgb) -> Floats:
     """sRGB -> light; a plain power of 2.2 is near enough for pictures that nobody measures."""
-    return np.asarray(np.asarray(values, dtype=np.float32) ** np.float32(2.2), dtype=np.float32)
+    return floats(floats(values) ** np.float32(2.2))
 
 
 @dataclass(frozen=True)

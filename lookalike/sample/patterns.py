@@ -6,9 +6,9 @@ u and v come in repeats (1 = once through the pattern). Edges are drawn a little
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from lookalike.sample.arrays import Floats, floats
+
 Pattern = Callable[[Floats, Floats], Floats]
 
 _SIDE = 256
@@ -36,23 +36,23 @@ def noise(u: Floats, v: Floats) -> Floats:
 
 def step(value: Floats, edge: float, softness: float = 0.06) -> Floats:
     """0 below the edge, 1 above, a short ramp between."""
-    return np.asarray(np.clip((value - edge) / softness + 0.5, 0, 1), dtype=np.float32)
+    return floats(np.clip((value - edge) / softness + 0.5, 0, 1))
 
 
 def _saw(value: Floats) -> Floats:
     """Distance from the middle of the repeat: 0 in the middle, 0.5 at its ends."""
-    return np.asarray(np.abs(value - np.floor(value) - 0.5), dtype=np.float32)
+    return floats(np.abs(value - np.floor(value) - 0.5))
 
 
-def _plain(u: Floats, v: Floats) -> Floats:
+def _plain(u: Floats, _v: Floats) -> Floats:
     return np.zeros_like(u)
 
 
-def _striped(u: Floats, v: Floats) -> Floats:
+def _striped(_u: Floats, v: Floats) -> Floats:
     return step(_saw(v), 0.25)
 
 
-def _pinstriped(u: Floats, v: Floats) -> Floats:
+def _pinstriped(_u: Floats, v: Floats) -> Floats:
     return step(_saw(v * 1.6), 0.42)
 
 
@@ -63,11 +63,11 @@ def _checked(u: Floats, v: Floats) -> Floats:
 def _tartan(u: Floats, v: Floats) -> Floats:
     wide = (step(_saw(u * 0.7), 0.3) + step(_saw(v * 0.7), 0.3)) * np.float32(0.35)
     thin = np.maximum(step(_saw(u * 0.7 + 0.5), 0.46), step(_saw(v * 0.7 + 0.5), 0.46))
-    return np.asarray(np.clip(wide + thin * 0.6, 0, 1), dtype=np.float32)
+    return floats(np.clip(wide + thin * 0.6, 0, 1))
 
 
 def _dotted(u: Floats, v: Floats) -> Floats:
-    shifted = u + np.floor(v) * 0.5  # every other row moves by half a repeat
+    shifted = floats(u + np.floor(v) * 0.5)  # every other row moves by half a repeat
     return step(-np.hypot(_saw(shifted), _saw(v)), -0.24)
 
 
@@ -85,7 +85,7 @@ def _floral(u: Floats, v: Floats) -> Floats:
     angle, far = np.arctan2(y, x), np.hypot(x, y)
     petals = step(0.2 + 0.14 * np.cos(5 * angle) - far, 0.0, 0.05)
     heart = step(far, 0.09, 0.04)
-    return np.asarray(petals * heart, dtype=np.float32)
+    return floats(petals * heart)
 
 
 def _triangles(u: Floats, v: Floats) -> Floats:
@@ -106,10 +106,10 @@ def _speckled(u: Floats, v: Floats) -> Floats:
 def _marbled(u: Floats, v: Floats) -> Floats:
     bend = noise(u * 0.2, v * 0.2)
     vein = np.abs(np.sin(np.pi * (u * 0.5 + v * 0.8 + 3.2 * bend)))
-    return np.asarray(np.clip(1 - vein * 3.2, 0, 1), dtype=np.float32)
+    return floats(np.clip(1 - vein * 3.2, 0, 1))
 
 
-def _blocks(u: Floats, v: Floats) -> Floats:
+def _blocks(_u: Floats, v: Floats) -> Floats:
     return step(v, 1.0, 0.02)
 
 
@@ -132,5 +132,5 @@ PATTERNS: dict[str, Pattern] = {
 
 def draw(name: str, u: Floats, v: Floats, scale: float, turn: float) -> Floats:
     """The share of the second colour at (u, v), for a repeat of `scale` turned by `turn` degrees."""
-    cos, sin = np.float32(np.cos(np.radians(turn)) / scale), np.float32(np.sin(np.radians(turn)) / scale)
+    cos, sin = floats(np.cos(np.radians(turn)) / scale), floats(np.sin(np.radians(turn)) / scale)
     return PATTERNS[name](u * cos + v * sin, v * cos - u * sin)

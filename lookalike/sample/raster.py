@@ -7,10 +7,8 @@ pixel wins at each place.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
+from lookalike.sample.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,11 @@ class Fragments:
 def rasterise(
     pixels: Floats, away: Floats, triangles: Ints, side: int, *, lift: Floats | None = None, both_sides: bool = False
 ) -> Fragments:
-    """pixels [n, 2] (x right, y down), distances [n] and triangles [m, 3] -> what a picture [side, side] shows.
+    """What a picture [side, side] shows of triangles [m, 3] over projected points.
 
-    Triangles seen from their back are left out unless `both_sides`; `lift` [m] brings a triangle forward. Shares are affine over the picture: perspective within one small triangle is ignored.
+    pixels [n, 2] (x right, y down) with distances `away` [n]. Triangles seen from their back are left out unless
+    `both_sides`; `lift` [m] brings a triangle forward. Shares are affine over the picture: perspective within one
+    small triangle is ignored.
     """
     corner = pixels[triangles]
     one, two = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from lookalike.sample import patterns
-from lookalike.sample.camera import Camera
+from lookalike.sample.arrays import Floats, Ints, floats
+from lookalike.sample.camera import Camera, looking
 from lookalike.sample.materials import MATERIALS
-from lookalike.sample.mesh import Mesh, rotation
+from lookalike.sample.mesh import Mesh
 from lookalike.sample.palette import Finish, Rgb, linear
 from lookalike.sample.raster import Fragments, rasterise
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ class Light:
 
     @property
     def direction(self) -> Floats:
-        way = np.float32(self.towards)
-        return np.asarray(way / np.linalg.norm(way), dtype=np.float32)
+        way = floats(self.towards)
+        return floats(way / np.linalg.norm(way))
 
 
 CHUNK = 6144  # pixels computed at once: their arrays then stay in the processor's cache
@@ -52,9 +50,8 @@ def occlusion(mesh: Mesh, *, directions: int = 14, side: int = 72) -> Floats:
     for number in range(directions):
         height = 1 - (2 * number + 1) / directions * 0.75
         around = np.degrees(np.pi * (1 + 5**0.5) * number)
-        turn = rotation("x", -float(np.degrees(np.arcsin(height)))) @ np.float32([[1, 0, 0], [0, 0, 1], [0, 1, 0]])
-        turn = turn @ rotation("z", float(around))
-        view = Camera(turn, (low + high) / 2, 8 * reach, 8 * side * 0.48, (side / 2, side / 2), side)
+        turn = looking(float(around), float(np.degrees(np.arcsin(height))))
+        view = Camera(turn, floats((low + high) / 2), 8 * reach, 8 * side * 0.48, (side / 2, side / 2), side)
         pixels, away = view.project(mesh.points)
         shown = rasterise(pixels, away, mesh.triangles, side)
         nearest = np.full(side * side, np.inf, np.float32)
@@ -66,7 +63,7 @@ def occlusion(mesh: Mesh, *, directions: int = 14, side: int = 72) -> Floats:
         weight = np.clip(towards + 0.15, 0, 1)
         seen += weight * free
         weights += weight
-    return np.asarray(np.where(weights > 0, seen / np.maximum(weights, 1e-6), 0.5), dtype=np.float32)
+    return floats(np.where(weights > 0, seen / np.maximum(weights, 1e-6), 0.5))
 
 
 def albedo(finish: Finish, uv: Floats) -> Floats:
@@ -76,14 +73,14 @@ def albedo(finish: Finish, uv: Floats) -> Floats:
     if finish.pattern != "plain":
         share = patterns.draw(finish.pattern, u, v, finish.scale, finish.turn)[:, None]
         base = base + (linear(finish.second) - base) * share
-    return np.asarray(base * MATERIALS[finish.material].grain(u, v)[:, None], dtype=np.float32)
+    return floats(base * MATERIALS[finish.material].grain(u, v)[:, None])
 
 
 def _surroundings(way: Floats, light: Light) -> Floats:
     """What a mirror sees in direction `way` [n, 3]: a bright window on the key's side, a wall, a darker floor."""
     up = way[:, 2]
-    wall = np.float32(light.sky) * 0.75
-    floor = np.float32(light.ground) * 0.45
+    wall = floats(light.sky) * 0.75
+    floor = floats(light.ground) * 0.45
     blend = np.clip(up * 4 + 0.5, 0, 1)[:, None]
     room = floor + (wall - floor) * blend
     aim = light.direction
@@ -92,25 +89,35 @@ def _surroundings(way: Floats, light: Light) -> Floats:
     x, y, ahead = way @ right, way @ np.cross(aim, right).astype(np.float32), way @ aim
     inside = np.clip((0.42 - np.abs(x)) * 9, 0, 1) * np.clip((0.55 - np.abs(y)) * 9, 0, 1) * (ahead > 0)
     strip = np.clip((0.12 - np.abs(x + 0.86)) * 12, 0, 1) * np.clip((0.6 - np.abs(up)) * 6, 0, 1) * 0.7
-    return np.asarray(room + (inside * 1.9 + strip)[:, None] * np.float32(light.key), dtype=np.float32)
+    return floats(room + (inside * 1.9 + strip)[:, None] * floats(light.key))
 
 
-def _lit(finish: Finish, normal: Floats, uv: Floats, openness: Floats, to_eye: Floats, light: Light) -> Floats:
-    """One finish under the light: diffuse, highlight, reflection, fuzz, glow."""
+@dataclass(frozen=True)
+class Spots:
+    """Points of a surface: unit normal [n, 3], uv [n, 2], openness to the sky [n, 1], and the way to the eye [3]."""
+
+    normal: Floats
+    uv: Floats
+    openness: Floats
+    to_eye: Floats
+
+
+def _lit(finish: Finish, spots: Spots, light: Light) -> Floats:
+    """One finish under the light [n, 3]: diffuse, highlight (Blinn-Phong), reflection (Schlick), fuzz, glow."""
     material = MATERIALS[finish.material]
-    base = albedo(finish, uv)
-    aim = light.direction
+    normal, to_eye, aim = spots.normal, spots.to_eye, light.direction
+    base = albedo(finish, spots.uv)
     up = normal[:, 2:] * 0.5 + 0.5
-    openness = 0.25 + 0.75 * openness
-    ambient = (np.float32(light.ground) + (np.float32(light.sky) - np.float32(light.ground)) * up) * openness
+    openness = 0.25 + 0.75 * spots.openness
+    ambient = (floats(light.ground) + (floats(light.sky) - floats(light.ground)) * up) * openness
     facing = np.clip(normal @ aim, 0, 1)[:, None]
-    key = np.float32(light.key) * (light.strength * facing * np.clip(openness * 1.5 - 0.35, 0, 1))
+    key = floats(light.key) * (light.strength * facing * np.clip(openness * 1.5 - 0.35, 0, 1))
     result = base * material.diffuse * (ambient + key)
     cos = np.clip(normal @ to_eye, 0, 1)[:, None]
     if material.shine:
         half = (aim + to_eye) / np.linalg.norm(aim + to_eye)
         spot = np.clip(normal @ half, 0, 1)[:, None] ** material.gloss
-        result += material.shine * light.strength * spot * np.float32(light.key) * openness
+        result += material.shine * light.strength * spot * floats(light.key) * openness
     if material.mirror:
         bounce = 2 * cos * normal - to_eye
         fresnel = material.mirror + (1 - material.mirror) * (1 - cos) ** 5 * 0.6
@@ -119,8 +126,8 @@ def _lit(finish: Finish, normal: Floats, uv: Floats, openness: Floats, to_eye: F
     if material.fuzz:
         result += material.fuzz * (1 - cos) ** 3 * base * 3 * openness
     if finish.glow:
-        result += finish.glow * base * np.float32([1.0, 0.85, 0.6])
-    return np.asarray(result, dtype=np.float32)
+        result += finish.glow * base * floats([1.0, 0.85, 0.6])
+    return floats(result)
 
 
 def picture(mesh: Mesh, openness: Floats, finishes: tuple[Finish, ...], camera: Camera, light: Light) -> Image.Image:
@@ -141,8 +148,8 @@ def picture(mesh: Mesh, openness: Floats, finishes: tuple[Finish, ...], camera: 
             normal = (
                 found[:, :3] / np.sqrt(np.einsum("ij,ij->i", found[:, :3], found[:, :3]) + np.float32(1e-9))[:, None]
             )
-            values = _lit(finishes[kind], normal, found[:, 3:5], found[:, 5:], -camera.turn[2], light)
-            canvas[seen.place[some]] = _developed(values)
+            spots = Spots(normal, found[:, 3:5], found[:, 5:], -camera.turn[2])
+            canvas[seen.place[some]] = _developed(_lit(finishes[kind], spots, light))
     full = Image.fromarray(canvas.view(np.uint8).reshape(camera.side, camera.side, 4), "RGBA")
     return full.resize((camera.side // 2, camera.side // 2), Image.Resampling.BOX)
 
@@ -172,7 +179,7 @@ def shadow(mesh: Mesh, camera: Camera, light: Light, *, side: int, softness: flo
     slope = aim[:2] / max(float(aim[2]), 0.35)
     half = side // 2
     low = height[mesh.triangles].min(axis=1)[:, 0]
-    kept = np.float32(1.0)
+    kept = np.ones((half, half), np.float32)
     for strength, blur, lean, reach in ((0.5, 0.5, 1.0, np.inf), (0.45, 0.22, 0.25, 0.25 * float(height.max()))):
         ground = np.concatenate([mesh.points[:, :2] - slope * height * lean, np.zeros_like(height)], axis=1)
         pixels, away = camera.project(ground)
@@ -180,6 +187,6 @@ def shadow(mesh: Mesh, camera: Camera, light: Light, *, side: int, softness: flo
         layer = np.zeros(half * half, np.uint8)
         layer[dark.place] = 255
         soft = Image.fromarray(layer.reshape(half, half)).filter(ImageFilter.GaussianBlur(softness * blur))
-        kept = kept * (1 - strength / 255 * np.asarray(soft, dtype=np.float32))
+        kept *= 1 - strength / 255 * floats(soft)
     lost = Image.fromarray(1 - kept).resize((side, side), Image.Resampling.BILINEAR)
-    return np.asarray(lost, dtype=np.float32)
+    return floats(lost)

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from lookalike.sample import occluders, render, scenery
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.camera import Camera, frame
 from lookalike.sample.family import Family, Model, Rng, between, pick
 from lookalike.sample.palette import Rgb
 from lookalike.sample.render import Light
-
-Floats = NDArray[np.float32]
 
 SIDE = 256  # pixels of a photo
 
@@ -156,10 +154,10 @@ def _place(setting: Setting, camera: Camera, height: float) -> Floats:
     """Floor and wall as the camera sees them, [256, 256, 3] sRGB; the wall stands square to the view."""
     unit = max(height, 0.4 * camera.distance / 4)
     rays = camera.rays(SIDE)
-    ahead = camera.turn[2] * np.float32([1, 1, 0])
+    ahead = camera.turn[2] * floats([1, 1, 0])
     ahead /= max(float(np.linalg.norm(ahead)), 1e-6)
-    right = np.float32([ahead[1], -ahead[0], 0])
-    start = camera.eye - camera.target * np.float32([1, 1, 0])
+    right = floats([ahead[1], -ahead[0], 0])
+    start = camera.eye - camera.target * floats([1, 1, 0])
     wall_at = 1.5 * unit
     forward = rays @ ahead
     to_floor = -start[2] / np.minimum(rays[..., 2], -1e-4)
@@ -176,14 +174,11 @@ def _place(setting: Setting, camera: Camera, height: float) -> Floats:
     )
     back = scenery.tile(setting.wall, setting.variant)
     wall = scenery.sample(back, across / (4 * unit) + 0.37 * setting.variant, -up / (4 * unit))
-    seen = np.where(is_floor[..., None], floor, wall).astype(np.float32)
-    near = np.clip(1.1 - np.abs(away) / unit, 0, 1)[..., None]
-    soft = Image.fromarray(np.clip(seen * 255, 0, 255).astype(np.uint8), "RGB").filter(
-        ImageFilter.GaussianBlur(setting.depth_blur)
-    )
-    blurred = np.asarray(soft, dtype=np.float32) / 255
-    shade = 1 - 0.25 * np.clip(1 - np.abs(away - wall_at) / (0.5 * unit), 0, 1)[..., None] * is_floor[..., None]
-    return np.asarray((blurred + (seen - blurred) * near) * shade, dtype=np.float32)
+    sharp = np.where(is_floor[..., None], floor, wall)
+    soft = floats(Image.fromarray(sharp, "RGB").filter(ImageFilter.GaussianBlur(setting.depth_blur)))
+    near = floats(np.clip(1.1 - np.abs(away) / unit, 0, 1))[..., None]
+    corner = floats(np.clip(1 - np.abs(away - wall_at) / (0.5 * unit), 0, 1) * is_floor)[..., None]
+    return floats((soft + (sharp - soft) * near) * (1 - 0.25 * corner) / 255)
 
 
 @cache
@@ -194,10 +189,10 @@ def _grain() -> Floats:
 
 def _through_lens(photo: Image.Image, setting: Setting, rng: Rng) -> Image.Image:
     """Colour of the light, a darker rim, the sensor's noise."""
-    pixels = np.asarray(photo, dtype=np.float32) * np.float32(setting.tint)
+    pixels = floats(photo) * floats(setting.tint)
     if setting.kind != "studio":
         at = np.linspace(-1, 1, SIDE, dtype=np.float32)
         pixels *= (1.03 - 0.09 * (at[:, None] ** 2 + at[None, :] ** 2))[..., None]
     top, left = (int(at) for at in rng.integers(0, SIDE, 2))
-    pixels += _grain()[top : top + SIDE, left : left + SIDE] * np.float32(setting.noise)
+    pixels += _grain()[top : top + SIDE, left : left + SIDE] * floats(setting.noise)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8), "RGB")

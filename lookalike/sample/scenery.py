@@ -1,6 +1,7 @@
 """What lies under and behind a product: floors and walls as tiles, drawn once per process.
 
-A floor tile repeats without a seam and covers two product heights; a wall tile covers four. Tiles are sRGB in 0..1.
+A floor tile repeats without a seam and covers two product heights; a wall tile covers four. Makers work in
+sRGB 0..1, finished tiles are bytes.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from lookalike.sample import patterns
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.palette import COLOURS, rgb
 
-Floats = NDArray[np.float32]
 SIDE = 512  # pixels of a tile
 VARIANTS = 6  # tiles drawn of each kind
 
@@ -21,12 +22,12 @@ VARIANTS = 6  # tiles drawn of each kind
 def _coordinates() -> tuple[Floats, Floats]:
     at = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
     x, y = np.meshgrid(at, at)
-    return x, y
+    return floats(x), floats(y)
 
 
 def _between(low: str, high: str, share: Floats) -> Floats:
-    one, two = np.float32(rgb(low)), np.float32(rgb(high))
-    return np.asarray(one + (two - one) * share[..., None], dtype=np.float32)
+    one, two = floats(rgb(low)), floats(rgb(high))
+    return floats(one + (two - one) * share[..., None])
 
 
 def _planks(rng: np.random.Generator) -> Floats:
@@ -43,7 +44,7 @@ def _planks(rng: np.random.Generator) -> Floats:
     ]
     wood = _between(low, high, np.clip(0.5 + 0.55 * tone + 0.5 * grain, 0, 1).astype(np.float32))
     gap = np.minimum(np.abs(y * rows - np.round(y * rows)) / rows, np.abs(along * 2 - np.round(along * 2)) / 2)
-    return np.asarray(wood * np.clip(gap * 220, 0.45, 1)[..., None], dtype=np.float32)
+    return floats(wood * np.clip(gap * 220, 0.45, 1)[..., None])
 
 
 def _tiles(rng: np.random.Generator) -> Floats:
@@ -54,8 +55,8 @@ def _tiles(rng: np.random.Generator) -> Floats:
     tone = rng.uniform(-0.04, 0.04, (count, count))[row, column]
     level = float(rng.uniform(0.6, 0.85)) - checker + tone + 0.06 * patterns.noise(x, y)
     seam = np.minimum(np.abs(x * count - np.round(x * count)), np.abs(y * count - np.round(y * count))) / count
-    tint = np.float32(rng.uniform(0.94, 1.03, 3))
-    return np.asarray((level * np.clip(seam * 160, 0.75, 1))[..., None] * tint, dtype=np.float32)
+    tint = floats(rng.uniform(0.94, 1.03, 3))
+    return floats((level * np.clip(seam * 160, 0.75, 1))[..., None] * tint)
 
 
 def _stone(rng: np.random.Generator) -> Floats:
@@ -63,7 +64,7 @@ def _stone(rng: np.random.Generator) -> Floats:
     x, y = _coordinates()
     fine = rng.normal(0, 0.05, (SIDE, SIDE)).astype(np.float32)
     level = float(rng.uniform(0.32, 0.68)) + 0.14 * (patterns.noise(x, y) - 0.5) + fine
-    return np.asarray(np.clip(level, 0, 1)[..., None] * np.float32(rng.uniform(0.95, 1.04, 3)), dtype=np.float32)
+    return floats(np.clip(level, 0, 1)[..., None] * floats(rng.uniform(0.95, 1.04, 3)))
 
 
 def _marble(rng: np.random.Generator) -> Floats:
@@ -72,7 +73,7 @@ def _marble(rng: np.random.Generator) -> Floats:
     vein = np.clip(1 - 5 * np.abs(np.sin(2 * np.pi * (x + y + bend * 1.4))), 0, 1)
     dark = bool(rng.random() < 0.3)
     stone, streak = ("#3a3b3f", "#c9c7c2") if dark else ("#eceae6", "#9b9a9a")
-    return _between(stone, streak, np.asarray(vein * 0.6 + 0.12 * bend, dtype=np.float32))
+    return _between(stone, streak, floats(vein * 0.6 + 0.12 * bend))
 
 
 def _cloth(rng: np.random.Generator) -> Floats:
@@ -82,27 +83,27 @@ def _cloth(rng: np.random.Generator) -> Floats:
     base, second = rgb(COLOURS[names[int(rng.integers(len(names)))]]), rgb(COLOURS["Cream"])
     kind = ["plain", "striped", "checked", "plain", "chevron"][int(rng.integers(5))]
     share = patterns.draw(kind, x, y, 1 / int(rng.integers(3, 7)), 0.0) * 0.8 + 0.2
-    colour = np.float32(base) + (np.float32(second) - np.float32(base)) * share[..., None]
+    colour = floats(base) + (floats(second) - floats(base)) * share[..., None]
     thread = 0.92 + 0.1 * patterns.noise(x * 3, y * 3) + rng.normal(0, 0.03, (SIDE, SIDE))
-    return np.asarray(colour * thread[..., None], dtype=np.float32)
+    return floats(colour * thread[..., None])
 
 
 def _grass(rng: np.random.Generator) -> Floats:
     x, y = _coordinates()
     blade = patterns.noise(x * 5, y * 2) * 0.6 + patterns.noise(x, y) * 0.4
-    return _between("#2f4a20", "#8fae58", np.asarray(blade + rng.normal(0, 0.06, blade.shape), dtype=np.float32))
+    return _between("#2f4a20", "#8fae58", floats(blade + rng.normal(0, 0.06, blade.shape)))
 
 
 def _paint(rng: np.random.Generator) -> Floats:
     """A painted wall with a skirting board; some have wallpaper."""
     x, y = _coordinates()
-    base = np.float32(rng.uniform(0.55, 0.93)) * np.float32(rng.uniform(0.9, 1.05, 3))
+    base = floats(rng.uniform(0.55, 0.93)) * floats(rng.uniform(0.9, 1.05, 3))
     wall = np.broadcast_to(base, (SIDE, SIDE, 3)) * (0.97 + 0.05 * patterns.noise(x, y))[..., None]
     if rng.random() < 0.35:
         paper = patterns.draw(["striped", "dotted", "chevron", "floral"][int(rng.integers(4))], y, x, 0.06, 0.0)
         wall = wall * (1 - 0.13 * paper)[..., None]
     board = (y > 0.965)[..., None]
-    return np.asarray(np.where(board, 0.9, wall), dtype=np.float32)
+    return floats(np.where(board, 0.9, wall))
 
 
 def _bricks(rng: np.random.Generator) -> Floats:
@@ -111,9 +112,9 @@ def _bricks(rng: np.random.Generator) -> Floats:
     row = np.floor(y * rows).astype(int)
     along = x * columns + 0.5 * (row % 2)
     tone = rng.uniform(0, 1, (rows, columns + 1))[row, np.floor(along).astype(int) % columns]
-    brick = _between("#7d4030", "#b56b50", np.asarray(tone * 0.8 + 0.2 * patterns.noise(x * 2, y * 2), np.float32))
+    brick = _between("#7d4030", "#b56b50", floats(tone * 0.8 + 0.2 * patterns.noise(x * 2, y * 2)))
     joint = np.minimum(np.abs(y * rows - np.round(y * rows)), np.abs(along - np.round(along)) * 2) < 0.07
-    return np.asarray(np.where(joint[..., None], 0.68, brick), dtype=np.float32)
+    return floats(np.where(joint[..., None], 0.68, brick))
 
 
 def _shelves(rng: np.random.Generator) -> Floats:
@@ -135,7 +136,7 @@ def _shelves(rng: np.random.Generator) -> Floats:
                 draw.line((x + width * 0.2, body[1], x + width * 0.2, body[3]), fill=(240, 240, 235), width=2)
             x += width + float(rng.choice([0, 2, 25]))
         draw.rectangle((0, floor - 10, SIDE, floor), fill=(112, 82, 54))
-    return np.asarray(picture.filter(ImageFilter.GaussianBlur(3)), dtype=np.float32) / 255
+    return floats(picture.filter(ImageFilter.GaussianBlur(3))) / np.float32(255)
 
 
 def _street(rng: np.random.Generator) -> Floats:
@@ -158,7 +159,7 @@ def _street(rng: np.random.Generator) -> Floats:
             dx, dy, r = rng.uniform(-60, 60), rng.uniform(-70, 30), rng.uniform(18, 38)
             green = tuple(int(v) for v in np.array([70, 110, 50]) * rng.uniform(0.7, 1.3))
             draw.ellipse((cx + dx - r, cy + dy - r, cx + dx + r, cy + dy + r), fill=green)
-    return np.asarray(picture.filter(ImageFilter.GaussianBlur(7)), dtype=np.float32) / 255
+    return floats(picture.filter(ImageFilter.GaussianBlur(7))) / np.float32(255)
 
 
 FLOORS: dict[str, Callable[[np.random.Generator], Floats]] = {
@@ -178,14 +179,15 @@ WALLS: dict[str, Callable[[np.random.Generator], Floats]] = {
 
 
 @cache
-def tile(kind: str, variant: int) -> Floats:
+def tile(kind: str, variant: int) -> NDArray[np.uint8]:
     """One of the `VARIANTS` tiles of a kind, [512, 512, 3]; the same in every process."""
     make = FLOORS.get(kind) or WALLS[kind]
-    return make(np.random.default_rng([sum(kind.encode()), variant]))
+    drawn = make(np.random.default_rng([sum(kind.encode()), variant]))
+    return np.asarray(np.clip(drawn * 255, 0, 255), dtype=np.uint8)
 
 
-def sample(picture: Floats, u: Floats, v: Floats) -> Floats:
+def sample(picture: NDArray[np.uint8], u: Floats, v: Floats) -> NDArray[np.uint8]:
     """The tile's colour at u, v (1 = once across; it repeats), nearest pixel."""
     column = (u * SIDE).astype(np.int32) & (SIDE - 1)
     row = (v * SIDE).astype(np.int32) & (SIDE - 1)
-    return np.asarray(picture.reshape(-1, 3).take(row * SIDE + column, axis=0))
+    return picture.reshape(-1, 3).take(row * SIDE + column, axis=0)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Floats, Mesh, grid, join, prism, smooth, tube
+from lookalike.sample.mesh import Mesh, grid, join, prism, smooth, tube
 from lookalike.sample.palette import Finish, colour, mix
 
 UPPER, ACCENT, SOLE, LACES, LINING = 0, 1, 2, 3, 4
@@ -95,7 +96,7 @@ def _half_width(x: Floats, shape: Shape) -> Floats:
     spots = [-0.5, -0.44, -0.36, -0.1, 0.2, 0.36, 0.46, 0.5]
     sharp = 0.6 if shape.kind == "pump" else 1.0
     wide = [0.05, 0.105, 0.128, 0.118, 0.16, 0.14 * (0.5 + 0.5 * sharp), 0.09 * sharp, 0.035 * sharp]
-    return np.asarray(np.interp(x, spots, wide) * shape.slim, dtype=np.float32)
+    return floats(np.interp(x, spots, wide) * shape.slim)
 
 
 def _slice(shape: Shape, reach: float, height: float, top: float) -> Floats:
@@ -105,7 +106,7 @@ def _slice(shape: Shape, reach: float, height: float, top: float) -> Floats:
     x = back + (reach - back) * (0.5 + 0.5 * np.cos(angle))
     along = np.sin(angle)
     narrow = 1 - 0.34 * min(height / 0.3, 1.0) ** 1.3
-    room = _half_width(np.float32(back + (reach - back) * (0.5 + 0.42 * np.cos(angle))), shape)
+    room = _half_width(floats(back + (reach - back) * (0.5 + 0.42 * np.cos(angle))), shape)
     y = np.sign(along) * np.abs(along) ** 0.62 * room * narrow
     dip = 0.05 * np.sin(np.pi * np.clip((x + 0.5) / 0.6, 0, 1)) * (height / max(top, 1e-6)) ** 3
     return np.stack([x, y, height - dip], axis=1).astype(np.float32)
@@ -166,7 +167,7 @@ def _painted(upper: Mesh, shape: Shape, top: float) -> Mesh:
         mark = np.maximum(mark, np.minimum(0.01 + 0.16 * (z - 0.16) - np.abs(x + 0.24), np.abs(y) - 0.04))
     if shape.kind in ("hightop", "boot") and shape.stripes > 1:
         mark = np.maximum(mark, z - top * 0.86)
-    return upper.inlaid_with(ACCENT, np.float32(mark))
+    return upper.inlaid_with(ACCENT, floats(mark))
 
 
 def _lining(rims: Floats) -> Mesh:
@@ -174,7 +175,7 @@ def _lining(rims: Floats) -> Mesh:
     rim = rims[-1]
     centre = rim.mean(axis=0)
     steps = [(1.0, 0.0), (0.97, 0.008), (0.9, 0.004), (0.88, -0.06), (0.86, -0.11)]
-    lattice = np.stack([centre + (rim - centre) * np.float32([s, s, 1]) + np.float32([0, 0, dz]) for s, dz in steps])
+    lattice = np.stack([centre + (rim - centre) * floats([s, s, 1]) + floats([0, 0, dz]) for s, dz in steps])
     return grid(lattice, LINING, caps=True)
 
 
@@ -217,12 +218,12 @@ def _soles(shape: Shape) -> list[Mesh]:
 def _stiletto(shape: Shape) -> list[Mesh]:
     """A thin sole that follows the arch, and a heel under its back."""
     outline = _slice(replace(shape, slim=shape.slim * 1.02), 0.505, 0.0, 1.0)
-    high, low = _lift(outline, shape), _lift(outline, shape) - np.float32([0, 0, shape.sole])
+    high, low = _lift(outline, shape), _lift(outline, shape) - floats([0, 0, shape.sole])
     skin = grid(np.stack([low, high]), SOLE, caps=True)
     x = -0.4
     levels = np.linspace(0, 1, 8)
     ring = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-    top = float(_lift(np.float32([[x, 0, 0]]), shape)[0, 2]) - shape.sole * 0.5
+    top = float(_lift(floats([[x, 0, 0]]), shape)[0, 2]) - shape.sole * 0.5
     lattice = np.empty((8, 16, 3), np.float32)
     for row, t in enumerate(levels):
         wide = 0.026 + 0.065 * t**2.2
@@ -234,14 +235,15 @@ def _stiletto(shape: Shape) -> list[Mesh]:
 
 def _across(rims: Floats, x: float) -> Floats:
     """The line over the upper at x, from the right flank to the left: [n, 3]."""
-    right, left = [], []
+    right: list[list[float]] = []
+    left: list[list[float]] = []
     for row in rims:
         for side, points in ((-1, right), (1, left)):
             flank = row[np.sign(row[:, 1]) == side]
             flank = flank[np.argsort(flank[:, 0])]
             if flank[0, 0] < x < flank[-1, 0]:
                 points.append([x, *(np.interp(x, flank[:, 0], flank[:, axis]) for axis in (1, 2))])
-    return np.asarray(right + left[::-1], dtype=np.float32)
+    return floats(right + left[::-1])
 
 
 def _laces(shape: Shape, line: Floats, rims: Floats) -> list[Mesh]:
@@ -252,11 +254,11 @@ def _laces(shape: Shape, line: Floats, rims: Floats) -> list[Mesh]:
         over = _across(rims, float(x))
         middle = len(over) // 2
         reach = max(2, round(len(over) * 0.2))
-        keys = over[middle - reach : middle + reach + 1] + np.float32([0.004, 0, 0.009])
+        keys = over[middle - reach : middle + reach + 1] + floats([0.004, 0, 0.009])
         parts.append(tube(smooth(keys, 10), 0.0115, LACES, segments=6))
     collar = rims[-1]
     tip = collar[np.argmax(collar[:, 0])]
-    knot = tip + np.float32([0.025, 0, 0.012])
+    knot = tip + floats([0.025, 0, 0.012])
     for side in (-1, 1):
         bow = [
             (0, 0, 0),
@@ -265,8 +267,8 @@ def _laces(shape: Shape, line: Floats, rims: Floats) -> list[Mesh]:
             (0.03, side * 0.045, -0.012),
             (0, 0, 0),
         ]
-        parts.append(tube(smooth(knot + np.float32(bow), 16), 0.008, LACES, segments=6))
-    tongue = tip + np.float32([(0.03, 0, -0.05), (-0.005, 0, 0.02), (-0.02, 0, 0.065)])
+        parts.append(tube(smooth(knot + floats(bow), 16), 0.008, LACES, segments=6))
+    tongue = tip + floats([(0.03, 0, -0.05), (-0.005, 0, 0.02), (-0.02, 0, 0.065)])
     widths = [0.035, 0.045, 0.05, 0.052, 0.052, 0.05, 0.045, 0.03]
     return [*parts, tube(smooth(tongue, 8), widths, ACCENT, segments=12, flat=0.35)]
 
@@ -290,7 +292,7 @@ def _stripes(shape: Shape, rims: Floats) -> list[Mesh]:
 
 def _strap(rims: Floats, x: float, radius: float) -> Mesh:
     """A band over the foot at x."""
-    return tube(_across(rims, x) + np.float32([0, 0, 0.002]), radius, ACCENT, segments=8, flat=0.35)
+    return tube(_across(rims, x) + floats([0, 0, 0.002]), radius, ACCENT, segments=8, flat=0.35)
 
 
 FAMILY = Family("Shoes", 46, draft, dress, model, yaws=(-50, 50), pitches=(8, 36))

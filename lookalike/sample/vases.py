@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lookalike.sample.arrays import floats
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
 from lookalike.sample.mesh import join, lathe, smooth, tube
-from lookalike.sample.palette import Finish, colour
+from lookalike.sample.palette import Finish, colour, mix
 
 BODY, INSIDE = 0, 1
 
@@ -41,7 +42,7 @@ def draft(rng: Rng) -> Draft:
     return Draft(shape, noun, style, between(rng, 12, 95))
 
 
-def dress(shape: Shape, rng: Rng) -> Look:
+def dress(_shape: Shape, rng: Rng) -> Look:
     name = any_colour(rng)
     material = pick(rng, ["Ceramic", "Stoneware", "Glass"])
     pattern = "plain"
@@ -60,8 +61,8 @@ def model(shape: Shape, look: Look) -> Model:
     ]
     outside = smooth(keys, 34)
     outside[:, 0] = np.maximum(outside[:, 0], 0.05)
-    inside = outside[::-1][:14] - np.float32([0.022, 0])
-    inside = np.concatenate([[outside[-1]], [outside[-1] + np.float32([-0.011, 0.009])], inside, [(0, inside[-1, 1])]])
+    inside = outside[::-1][:14] - floats([0.022, 0])
+    inside = np.concatenate([[outside[-1]], [outside[-1] + floats([-0.011, 0.009])], inside, [(0, inside[-1, 1])]])
     inside[:, 0] = np.maximum(inside[:, 0], 0.0)
     wall = lathe(
         np.concatenate([[(0, 0)], outside]), BODY, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False
@@ -77,7 +78,7 @@ def model(shape: Shape, look: Look) -> Model:
     rendered = {"Ceramic": "ceramic", "Stoneware": "stoneware", "Glass": "glass"}[look.material]
     scale = {"blocks": 0.5, "marbled": 0.35, "floral": 0.22}.get(look.pattern, 0.16)
     return Model(
-        join(parts), (look.finish(rendered, scale), Finish(rendered, tuple(c * 0.75 for c in colour(look.colour))))
+        join(parts), (look.finish(rendered, scale), Finish(rendered, mix(colour(look.colour), (0.0, 0.0, 0.0), 0.25)))
     )
 
 
