@@ -5,12 +5,15 @@ float16 rows, so its errors cost depth, not results.
 """
 
 import math
+from typing import TYPE_CHECKING
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.storage.ivf import Floats, Quantizer
+
+if TYPE_CHECKING:
+    import faiss
 
 PHOTOS_PER_LIST = 39  # below this k-means has too few points for a centroid, by FAISS's own rule
 SAMPLE_PER_LIST = 64  # photos of the sample for each list
@@ -41,6 +44,8 @@ def sample_size(photos: int, lists: int) -> int:
 
 def train(sample: Floats, lists: int) -> Quantizer:
     """Learns centroids and codec from `sample` [n, dim], L2 norm 1, n >= 1; the same sample gives the same result."""
+    import faiss  # not above: `engine.storage.ivf` says how its threads wait before it loads
+
     dim = sample.shape[1]
     codec = f"IVF{lists},PQ{subspaces_for(dim)}x4fsr"
     index = faiss.index_factory(dim, codec, faiss.METRIC_INNER_PRODUCT)
@@ -53,11 +58,13 @@ def train(sample: Floats, lists: int) -> Quantizer:
     return Quantizer(index, codec)
 
 
-def _spread_flat_codebooks(index: faiss.IndexIVFPQFastScan) -> None:
+def _spread_flat_codebooks(index: "faiss.IndexIVFPQFastScan") -> None:
     """Gives centroids that are all alike (one photo, or copies of one) a tiny spread.
 
     Fast-scan divides its tables by their range: with a range of nothing it finds no row at all.
     """
+    import faiss
+
     codebooks: NDArray[np.float32] = faiss.vector_to_array(index.pq.centroids)
     by_subspace = codebooks.reshape(index.pq.M, CENTROIDS, index.pq.dsub)
     if np.ptp(by_subspace, axis=1).any():

@@ -7,14 +7,19 @@ The vectors of a shard are added in the order of their lists, so that FAISS's id
 needed. FAISS loads the codes into memory (fast-scan lists cannot be mapped); vectors and rows are mapped by others.
 """
 
+import os
 from pathlib import Path
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
 from engine.storage.files import replacing
+
+# OpenMP reads this once, as it loads: its threads must not spin on cores that others (decoders, the encoder) want
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import faiss
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
