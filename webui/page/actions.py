@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from engine.errors import BadCall
+from engine.errors import BadCall, BadImage
+from engine.settings import settings
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -72,8 +73,17 @@ _ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminato
 
 
 def read_action(data: object) -> Action:
-    """The action that the page's script sent; BadCall if it is none, as after an update of the page beneath a tab."""
+    """The action that the page's script sent.
+
+    BadCall if it is none, as after an update of the page beneath an open tab; BadImage for a photo too large to keep.
+    """
     try:
-        return _ACTIONS.validate_python(data)
+        action = _ACTIONS.validate_python(data)
     except ValidationError as error:
         raise BadCall("This page sent something that cannot be read; reload it and try again.") from error
+    limit = settings().max_photo_bytes
+    if isinstance(action, ShowPhoto) and len(action.photo) > limit:
+        raise BadImage(
+            f"The photo has {len(action.photo):,} bytes, more than the {limit:,} allowed; send a smaller one."
+        )
+    return action

@@ -8,6 +8,7 @@ from webui.wire import Card, WireFacetValue
 
 FACETS = 4  # facets that are suggested
 VALUES = 2  # and how many values of each
+TRUTHS = ("true", "false")  # named with their facet on a pill, so never the same word
 
 
 def telling_first(cards: Sequence[Card], overview: Overview) -> tuple[str, ...]:
@@ -17,10 +18,19 @@ def telling_first(cards: Sequence[Card], overview: Overview) -> tuple[str, ...]:
 
 
 def suggest(cards: Sequence[Card], overview: Overview) -> dict[str, tuple[str, ...]]:
-    """By facet, the values that are most frequent among the cards: those near what was searched from."""
+    """By facet, the values that are most frequent among the cards: those near what was searched from.
+
+    A word is suggested once: where two facets have it ("Watches" as a category and as a type), the first has it.
+    """
     worded = [name for name in telling_first(cards, overview) if name not in overview.ranged][:FACETS]
-    counts = {name: Counter(text for card in cards for text in _texts(card.facets, name)) for name in worded}
-    return {name: tuple(value for value, _ in counts[name].most_common(VALUES)) for name in worded}
+    suggested: dict[str, tuple[str, ...]] = {}
+    said: set[str] = set()
+    for name in sorted(worded, key=overview.offered.index):
+        counts = Counter(text for card in cards for text in _texts(card.facets, name))
+        ranked = [value for value, _ in counts.most_common() if value in TRUTHS or value not in said]
+        suggested[name] = tuple(ranked[:VALUES])
+        said.update(suggested[name])
+    return suggested
 
 
 def _texts(facets: Mapping[str, WireFacetValue], name: str) -> list[str]:

@@ -44,3 +44,9 @@ def test_only_some_facets_with_values_are_suggested() -> None:
 def test_truths_are_suggested_as_filters_name_them() -> None:
     overview = Overview("000001", 2, {"sale": FacetType.BOOLEAN}, ("sale",), ())
     assert suggest([card(sale=True), card(sale=True), card(sale=False)], overview) == {"sale": ("true", "false")}
+
+
+def test_a_word_that_two_facets_have_is_suggested_once() -> None:
+    overview = Overview("000001", 2, dict.fromkeys(("category", "type"), FacetType.KEYWORD), ("category", "type"), ())
+    cards = [card(category="Watches", type="Watches"), card(category="Bags", type="Clutches")]
+    assert suggest(cards, overview) == {"category": ("Watches", "Bags"), "type": ("Clutches",)}

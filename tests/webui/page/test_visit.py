@@ -2,7 +2,8 @@ import base64
 
 import pytest
 
-from engine.errors import BadCall
+from engine.errors import BadCall, BadImage
+from engine.settings import settings
 from webui.page.actions import read_action
 from webui.page.choices import Span
 from webui.page.visit import FIRST_PRODUCTS, MOST_PRODUCTS, Question, Visit
@@ -59,6 +60,12 @@ def test_more_products_end_somewhere() -> None:
 def test_what_no_page_of_ours_sends_is_refused(event: object) -> None:
     with pytest.raises(BadCall, match="reload"):
         read_action(event)
+
+
+def test_a_photo_too_large_to_keep_is_refused() -> None:
+    photo = base64.b64encode(bytes(settings().max_photo_bytes + 1)).decode()
+    with pytest.raises(BadImage, match="smaller"):
+        read_action({"do": "photo", "photo": photo})
 
 
 def test_every_action_is_a_turn() -> None:

@@ -7,13 +7,14 @@ function place(node) {
 }
 
 let focused = null;
+let toTop = false; // a new picture is to be seen, and it is at the top
 element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-ask]");
   if (!button) return;
   const what = JSON.parse(button.dataset.ask);
-  focused = place(button);
+  toTop = what.do === "from";
+  focused = toTop ? null : place(button);
   trigger("ask", what);
-  if (what.do === "from") window.scrollTo({ top: 0, behavior: "smooth" });
 });
 element.addEventListener("submit", (event) => {
   const form = event.target.closest("[data-range]");
@@ -32,6 +33,8 @@ element.addEventListener(
 );
 
 watch("value", () => {
+  if (toTop) window.scrollTo({ top: 0, behavior: "smooth" });
+  toTop = false;
   for (const fold of element.querySelectorAll("details[data-keep]")) fold.open = open.has(fold.dataset.keep);
   if (!focused) return;
   const again = [...element.querySelectorAll("[data-ask]")].find((node) => place(node) === focused);
