@@ -126,21 +126,23 @@ def export_model(
 
 
 def to_onnx(serving: Serving, size: int, file: Path) -> None:
-    """Writes one file, weights inside; the number of photos is free."""
-    example = torch.zeros(2, 3, size, size)
+    """Writes one file, weights inside; the number of photos is free.
+
+    By tracing, not by torch's newer exporter: that takes 9 to 19 seconds of processor time where this takes less than
+    one, and no photo decides what the network computes, so a trace says it all. `compare` proves it each time.
+    """
+    names = {"photos": {0: "n"}, "embedding": {0: "n"}, "features": {0: "n"}}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own inner workings
+        warnings.simplefilter("ignore")  # of the tracer, about sizes that it takes as fixed: they are
         torch.onnx.export(
             serving,
-            (example,),
+            (torch.zeros(2, 3, size, size),),
             file,
             input_names=["photos"],
             output_names=["embedding", "features"],
-            dynamic_shapes={"photos": {0: torch.export.Dim("n", min=1)}},
-            dynamo=True,
-            external_data=False,
-            optimize=True,
-            verbose=False,
+            dynamic_axes=names,
+            dynamo=False,
+            opset_version=17,
         )
 
 

@@ -27,7 +27,7 @@ from trainer.augment import (
 )
 from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_checkpoint
 from trainer.losses.registry import mixed_mean
-from trainer.network import Network
+from trainer.network import GeM, Network
 from trainer.optimise import Rates, choose_precision, clip_gradients, keep_freed_memory, make_optimizer
 from trainer.recipe import Recipe
 from trainer.report import draw_curves, read_metrics, write_metrics
@@ -43,13 +43,14 @@ class Machine:
 
     device: torch.device
     workers: int  # processes that prepare photos; 0: none but the training process itself
+    threads: int  # of the training process
 
     @classmethod
     def here(cls) -> "Machine":
         """A GPU where there is one, else the processor; few workers beside a processor that is itself training."""
         if torch.cuda.is_available():
-            return cls(torch.device("cuda"), max(1, cores() - 1))
-        return cls(torch.device("cpu"), max(1, cores() // 8))
+            return cls(torch.device("cuda"), max(1, cores() - 1), thread_count())
+        return cls(torch.device("cpu"), max(1, cores() // 8), thread_count())
 
 
 class Trainer:
@@ -69,7 +70,7 @@ class Trainer:
     ) -> None:
         """`validations` by their number in the recipe; `preprocess` is that of serving; `out` takes the checkpoints."""
         keep_freed_memory()
-        torch.set_num_threads(thread_count())
+        torch.set_num_threads(machine.threads)
         self.recipe, self.data, self.out = recipe, data, out
         self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine
         network.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
@@ -161,7 +162,7 @@ class Trainer:
                 "learning_rate": self._learning_rates(),
                 "seconds": round(seconds, 2),
                 "photos_per_second": round((self.step - first) * self.recipe.batch / seconds, 1),
-                "gem_p": float(p) if (p := getattr(self.best_network.pool, "p", None)) is not None else None,
+                "gem_p": self.best_network.pool.p.item() if isinstance(self.best_network.pool, GeM) else None,
                 "validation": self._measure(epoch),
             }
         )

@@ -76,8 +76,8 @@ class Rates:
         )
 
     def set(self, step: int) -> None:
-        """Sets the optimiser's rates for `step`, from 0; the warm-up's first step already learns a little."""
-        self._scheduler.step_update(step + 1)
+        """Sets the optimiser's rates for `step`, from 0: those of its middle, so that no step has a rate of 0."""
+        self._scheduler.step_update(step + 0.5)
 
 
 def clip_gradients(network: nn.Module, limit: float) -> float:

@@ -43,6 +43,7 @@ class Trunk(Part):
     eval_size: Side | None = None  # side measured and served at; None: image_size
     freeze_batch_norm: bool = False  # keep the pretrained statistics, train scale and shift
     drop_path: Share = 0.0
+    options: dict[str, Any] = {}  # more arguments for timm's model, as its source names them: channels, say
 
     @property
     def served_size(self) -> int:
@@ -174,7 +175,8 @@ def with_epochs(recipe: Recipe, epochs: int, file: str) -> Recipe:
 
 
 def _refuse(text: str, file: str, key: KeyPath, sentence: str) -> NoReturn:
-    raise BadRecipe(f"{file}, line {line_of(text, key)}: {sentence}.")
+    end = "" if sentence.endswith((".", "?")) else "."
+    raise BadRecipe(f"{file}, line {line_of(text, key)}: {sentence}{end}")
 
 
 def _table_name(key: KeyPath) -> str:
@@ -191,8 +193,8 @@ def _sentence(error: ErrorDetails) -> str:
     name = next((part for part in reversed(key) if isinstance(part, str)), "")
     if error["type"] == "extra_forbidden":
         near = get_close_matches(name, _keys_of(key), n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"{table} takes {', '.join(_keys_of(key))}"
-        return f"unknown key {name!r} in {table}; {hint}".removesuffix(".")
+        hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(_keys_of(key))}"
+        return f"unknown key {name!r} in {table}; {hint}"
     if error["type"] == "missing":
         return f"{table} lacks {name!r}; add it"
     expected = error["msg"][0].lower() + error["msg"][1:]
@@ -244,6 +246,9 @@ def _check_tasks(recipe: Recipe, file: str) -> None:
         if not any(task.dataset == dataset.name for task in recipe.task):
             sentence = f"no [[task]] learns from {dataset.name!r}; add one or drop the dataset"
             _refuse(recipe.source, file, ("dataset", dataset_number, "name"), sentence)
+    if recipe.augment.mixup + recipe.augment.cutmix > 1:
+        sentence = "mixup and cutmix are probabilities of one choice; together at most 1"
+        _refuse(recipe.source, file, ("augment", "mixup"), sentence)
     for key in ("scale", "ratio"):
         low, high = getattr(recipe.augment, key)
         if low > high or (key == "scale" and high > 1):
@@ -261,4 +266,4 @@ def _check_filters(recipe: Recipe, file: str) -> None:
         try:
             parse(texts)
         except BadFilter as error:
-            _refuse(recipe.source, file, key, str(error).rstrip("."))
+            _refuse(recipe.source, file, key, str(error))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -30,7 +29,7 @@ def make_trunk(trunk: Trunk, *, pretrained: bool = False) -> nn.Module:
         near = get_close_matches(trunk.name, known, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() says which there are."
         raise BadRecipe(f"timm has no model {trunk.name!r}; {hint}")
-    options: dict[str, Any] = {"drop_path_rate": trunk.drop_path} if trunk.drop_path else {}
+    options = trunk.options | ({"drop_path_rate": trunk.drop_path} if trunk.drop_path else {})
     try:
         model: nn.Module = timm.create_model(trunk.name, pretrained=pretrained, num_classes=0, **options)
     except Exception as error:  # timm raises whatever its hub client or the model's constructor does

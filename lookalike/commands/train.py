@@ -69,7 +69,7 @@ def _require_torch() -> None:
 
     from engine.errors import MissingPackage
 
-    if any(find_spec(name) is None for name in ("torch", "torchvision", "timm", "onnx", "onnxscript", "matplotlib")):
+    if any(find_spec(name) is None for name in ("torch", "torchvision", "timm", "onnx", "matplotlib")):
         raise MissingPackage(
             "Training needs torch and timm, which are not installed; run pip install 'lookalike[train]'."
         )

@@ -1,0 +1,108 @@
+"""The network: pooling, shapes, frozen statistics, weights that fit or are refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from engine.errors import BadRecipe, MissingFile, WrongModel
+from tests.trainer.shapes import shapes_recipe
+from trainer.network import Network, gem
+from trainer.trunk import load_trunk_weights, make_trunk
+
+CLASSES = {"product": 6, "shape": 2, "tags": 7}
+
+
+def network(*changes: tuple[str, str]) -> Network:
+    torch.manual_seed(0)
+    return Network(shapes_recipe(*changes), CLASSES)
+
+
+def test_gem_is_the_average_at_1_and_nears_the_maximum() -> None:
+    values = torch.rand(4, 5, 9, dtype=torch.float64) + 0.1
+    torch.testing.assert_close(gem(values, torch.tensor(1.0)), values.mean(dim=-1))
+    torch.testing.assert_close(gem(values, torch.tensor(3.0)), values.pow(3).mean(dim=-1).pow(1 / 3))
+    torch.testing.assert_close(gem(values, torch.tensor(400.0)), values.amax(dim=-1), rtol=0.01, atol=0)
+
+
+def test_gem_learns_its_power_and_stands_zeros() -> None:
+    values, p = torch.zeros(2, 3, 4, requires_grad=True), torch.tensor(3.0, requires_grad=True)
+    gem(values, p).sum().backward()
+    assert values.grad is not None and values.grad.isfinite().all()
+    assert p.grad is not None and p.grad.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("trunk", "size"), [("test_resnet", 32), ("test_mambaout", 32), ("test_convnext", 32), ("test_vit", 160)]
+)
+def test_feature_maps_of_every_layout_become_an_embedding_of_length_1(trunk: str, size: int) -> None:
+    made = network(("test_resnet", trunk), ("image_size = 32", f"image_size = {size}")).eval()
+    outputs = made(torch.randn(3, 3, size, size))
+    assert outputs.features.shape == (3, made.channels)
+    assert outputs.embedding.shape == (3, 8)
+    torch.testing.assert_close(outputs.embedding.norm(dim=1), torch.ones(3))
+
+
+def test_frozen_statistics_stay_and_scale_and_shift_learn() -> None:
+    made = network(("image_size = 32", "image_size = 32\nfreeze_batch_norm = true")).train()
+    norm = next(module for module in made.trunk.modules() if isinstance(module, nn.BatchNorm2d))
+    assert norm.running_mean is not None
+    before = norm.running_mean.clone()
+    made(torch.randn(4, 3, 32, 32)).embedding.sum().backward()
+    assert torch.equal(norm.running_mean, before)
+    assert norm.weight.grad is not None and norm.bias.grad is not None
+
+
+def test_unfrozen_statistics_learn() -> None:
+    made = network().train()
+    norm = next(module for module in made.trunk.modules() if isinstance(module, nn.BatchNorm2d))
+    assert norm.running_mean is not None
+    before = norm.running_mean.clone()
+    made(torch.randn(4, 3, 32, 32))
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_an_unknown_trunk_is_refused_with_near_names() -> None:
+    with pytest.raises(BadRecipe, match="mobilenetv2_100"):
+        make_trunk(shapes_recipe(("test_resnet", "mobilnetv2_100")).trunk)
+
+
+def test_a_size_that_the_trunk_does_not_take_is_refused() -> None:
+    with pytest.raises(BadRecipe, match="takes no photos of 50 px"):
+        network(("test_resnet", "test_vit"), ("image_size = 32", "image_size = 50"))
+
+
+def test_weights_come_from_timms_names_or_from_a_model_of_ours(tmp_path: Path) -> None:
+    trained = network()
+    of_timm = {**trained.trunk.state_dict(), "fc.weight": torch.zeros(3, 96), "fc.bias": torch.zeros(3)}
+    save_file(of_timm, tmp_path / "timm.safetensors")
+    save_file(trained.state_dict(), tmp_path / "ours.safetensors")
+    for name in ("timm", "ours"):
+        trunk = make_trunk(shapes_recipe().trunk)
+        load_trunk_weights(trunk, tmp_path / f"{name}.safetensors")
+        for key, tensor in trained.trunk.state_dict().items():
+            assert torch.equal(trunk.state_dict()[key], tensor)
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+    trunk = make_trunk(shapes_recipe().trunk)
+    tensors = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
+    del tensors["conv1.0.weight"]
+    tensors["layer9.weight"] = torch.zeros(1)
+    tensors["bn1.bias"] = torch.zeros(2)
+    save_file(tensors, tmp_path / "other.safetensors")
+    with pytest.raises(WrongModel) as refused:
+        load_trunk_weights(trunk, tmp_path / "other.safetensors")
+    for part in ("lacks conv1.0.weight", "has besides layer9.weight", "has in another shape bn1.bias"):
+        assert part in str(refused.value)
+
+
+def test_weights_that_are_not_there_or_no_safetensors_are_refused(tmp_path: Path) -> None:
+    trunk = make_trunk(shapes_recipe().trunk)
+    with pytest.raises(MissingFile, match="There are no weights"):
+        load_trunk_weights(trunk, tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("no tensors at all")
+    with pytest.raises(WrongModel, match="no safetensors file"):
+        load_trunk_weights(trunk, tmp_path / "text.safetensors")

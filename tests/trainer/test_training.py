@@ -1,0 +1,245 @@
+"""Training end to end on drawn shapes: what it writes, going on after a kill, failing without loss."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from engine.errors import MissingFile, TrainingFailed, WrongModel
+from engine.sources.photos import read_photo
+from engine.vision.encoder import OpenVinoEncoder
+from engine.vision.heads import Heads
+from engine.vision.model import Model
+from engine.vision.preprocess import load
+from tests.trainer.shapes import RECIPE, draw_shapes, shapes_recipe
+from trainer import training
+from trainer.checkpoint import load_checkpoint
+from trainer.export import TOLERANCE, Export, compare
+from trainer.loop import Machine
+from trainer.recipe import Recipe
+from trainer.report import read_metrics
+from trainer.tables import read_training_data
+
+HERE = Machine(torch.device("cpu"), workers=0, threads=1)
+
+
+class StopAfter:
+    """Progress that stops the training in its tracks after some steps, and remembers what it was told."""
+
+    def __init__(self, steps: int) -> None:
+        self.left, self.notes = steps, list[str]()
+
+    def start(self, title: str, total: int | None = None) -> None:
+        pass
+
+    def advance(self, steps: int = 1) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def finish(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_shapes(tmp_path_factory.mktemp("shapes"))
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("model")
+
+
+@pytest.fixture(scope="module")
+def export(data: Path, out: Path) -> Export:
+    """The whole training, uninterrupted."""
+    return training.train(shapes_recipe(), data, out, machine=HERE)
+
+
+def weights_in(directory: Path) -> Mapping[str, torch.Tensor]:
+    checkpoint = load_checkpoint(directory)
+    assert checkpoint is not None and checkpoint.average is not None
+    return {**checkpoint.network, **{f"average.{name}": tensor for name, tensor in checkpoint.average.items()}}
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    expected, found = weights_in(one), weights_in(other)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+
+
+def test_a_training_writes_a_whole_model_and_its_record(export: Export, out: Path) -> None:
+    model = Model.open(out)
+    assert model.verify() == []
+    assert set(model.spec.files) == {
+        "encoder.onnx",
+        "heads.safetensors",
+        "weights.safetensors",
+        "recipe.toml",
+        "card.md",
+    }
+    assert model.spec.dim == 8
+    assert [(head.name, head.label) for head in model.spec.heads] == [("shape", "category"), ("tags", "tags")]
+    assert (out / "recipe.toml").read_text() == RECIPE
+    assert export.difference <= TOLERANCE
+    assert export.photos == 6
+    with Image.open(out / "curves.png") as curves:
+        assert curves.format == "PNG"
+
+
+def test_the_record_has_a_line_an_epoch_and_the_figures_when_they_are_due(export: Export, out: Path) -> None:
+    lines = read_metrics(out)
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert [bool(line["validation"]) for line in lines] == [False, True, True]  # every second epoch, and the last
+    assert lines[-1]["validation"]["shapes"].keys() == {"product_id", "category"}
+    assert export.model.spec.training["validation"] == lines[-1]["validation"]
+    assert lines[-1]["losses"].keys() == {"product", "shape", "tags"}
+    assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_the_model_serves_what_was_trained(export: Export, data: Path) -> None:
+    recipe = shapes_recipe()
+    training_data = read_training_data(recipe, data)
+    network = training.make_network(recipe, training_data, weights="none")
+    checkpoint = load_checkpoint(export.model.path)
+    assert checkpoint is not None and checkpoint.average is not None
+    network.load_state_dict(checkpoint.average)
+    preprocess = export.model.spec.preprocess
+    photos = np.stack([load(read_photo(uri), uri, preprocess) for uri in training_data.sets[0].uris[:5]])
+    encoded = OpenVinoEncoder(export.model).encode(photos)
+    with torch.no_grad():
+        outputs = network.eval()(torch.from_numpy(photos))
+        expected = network.losses["shape"].classifier(outputs.features).softmax(dim=1)
+    np.testing.assert_allclose(encoded.embeddings, outputs.embedding, atol=TOLERANCE)
+    np.testing.assert_allclose(np.linalg.norm(encoded.embeddings, axis=1), 1, atol=1e-5)
+    heads = Heads.open(export.model)
+    for row in range(5):
+        np.testing.assert_allclose(heads.probabilities(encoded.features[row])["shape"], expected[row], atol=1e-3)
+
+
+def test_exporting_again_gives_the_same_model(export: Export, data: Path, tmp_path: Path) -> None:
+    shutil.copy(export.model.path / "checkpoint.pt", tmp_path)
+    shutil.copy(export.model.path / "metrics.jsonl", tmp_path)
+    again = training.export_only(shapes_recipe(), data, tmp_path)
+    assert again.model.spec.model_id == export.model.spec.model_id
+    assert (tmp_path / "card.md").read_text() == (export.model.path / "card.md").read_text()
+
+
+def test_an_export_that_differs_is_refused(export: Export, data: Path) -> None:
+    recipe = shapes_recipe(("seed = 3", "seed = 4"))
+    other = training.make_network(recipe, read_training_data(recipe, data), weights="none")
+    with pytest.raises(TrainingFailed, match="differs from torch by"):
+        compare(other, export.model, np.ones((2, 3, 32, 32), np.float32))
+
+
+@pytest.mark.parametrize("steps", [4, 7])
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
+    steps: int, export: Export, data: Path, out: Path, tmp_path: Path
+) -> None:
+    # so short an interval keeps every step, so this one stops and goes on in the middle of an epoch
+    for recipe in (shapes_recipe(), shapes_recipe(("ema = 0.9", "ema = 0.9\ncheckpoint_minutes = 1e-9"))):
+        stopped = tmp_path / recipe.schedule.model_dump_json().replace("/", "")[-20:-2].replace('"', "")
+        stopped.mkdir()
+        with pytest.raises(KeyboardInterrupt):
+            training.train(recipe, data, stopped, machine=HERE, progress=StopAfter(steps))
+        checkpoint = load_checkpoint(stopped)
+        assert checkpoint is not None and checkpoint.step < 9
+        training.train(recipe, data, stopped, resume=True, machine=HERE)
+        assert_same_weights(out, stopped)
+        assert [line["epoch"] for line in read_metrics(stopped)] == [1, 2, 3]
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(export: Export, data: Path, out: Path, tmp_path: Path) -> None:
+    """By the command line and kill -9, with photos prepared by a worker process where the other run had none."""
+    recipe = tmp_path / "shapes.toml"
+    recipe.write_text(RECIPE)
+    killed = tmp_path / "model"
+    arguments = ["train", str(recipe), "--data", str(data), "--out", str(killed)]
+    program = [sys.executable, "-c", "from lookalike.main import main; main()", *arguments]
+    environment = {**os.environ, "LOOKALIKE_THREADS": "1"}  # as HERE: another order of sums is another last digit
+    with subprocess.Popen(program, env=environment, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        while not (killed / "checkpoint.pt").is_file() and process.poll() is None:
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+    training.train(shapes_recipe(), data, killed, resume=True, machine=HERE)
+    assert_same_weights(out, killed)
+    assert Model.open(killed).spec.model_id == export.model.spec.model_id
+
+
+def test_resuming_what_never_began_begins(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        training.train(shapes_recipe(), data, tmp_path, resume=True, machine=HERE, progress=StopAfter(1))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(export: Export, data: Path, out: Path) -> None:
+    with pytest.raises(WrongModel, match="another recipe"):
+        training.train(shapes_recipe(("ema = 0.9", "ema = 0.8")), data, out, resume=True, machine=HERE)
+    assert Model.open(out).spec.model_id == export.model.spec.model_id
+
+
+def test_comments_do_not_make_another_recipe(export: Export, data: Path, out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "copy")
+    recipe = shapes_recipe(("seed = 3", "# three\nseed = 3"))
+    again = training.train(recipe, data, tmp_path / "copy", resume=True, machine=HERE)
+    assert again.model.spec.model_id == export.model.spec.model_id
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_what_there_was(data: Path, out: Path, tmp_path: Path) -> None:
+    recipe = shapes_recipe(
+        ("ema = 0.9", 'ema = 0.9\noptimizer = "sgd"\nclip = 0\nlearning_rate = 1e30\nwarmup_epochs = 0')
+    )
+    shutil.copytree(out, tmp_path / "copy")
+    before = (tmp_path / "copy" / "model.json").read_bytes()
+    with pytest.raises(TrainingFailed, match="lower learning_rate"):
+        training.train(recipe, data, tmp_path / "copy", machine=HERE)
+    assert (tmp_path / "copy" / "model.json").read_bytes() == before
+    assert load_checkpoint(tmp_path / "copy") is not None
+
+
+def test_exporting_without_a_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="train first"):
+        training.export_only(shapes_recipe(), data, tmp_path)
+
+
+def with_broken_photos(data: Path, folder: Path, broken: int) -> Path:
+    shutil.copytree(data, folder)
+    for photo in sorted((folder / "images").glob("*.png"))[:broken]:
+        photo.write_bytes(b"no picture")
+    return folder
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
+    broken = with_broken_photos(data, tmp_path / "data", 1)
+    listener = StopAfter(1000)
+    training.train(shapes_recipe(), broken, tmp_path / "model", machine=HERE, progress=listener)
+    assert [note for note in listener.notes if note.startswith("Left out") and "0-0.png" in note]
+
+
+def test_hardly_a_readable_photo_stops_the_training(data: Path, tmp_path: Path) -> None:
+    broken = with_broken_photos(data, tmp_path / "data", 36)
+    with pytest.raises(TrainingFailed, match="8 of 8 photos of a batch cannot be read"):
+        training.train(shapes_recipe(), broken, tmp_path / "model", machine=HERE)
+
+
+def test_queries_that_are_trained_on_are_told(data: Path, tmp_path: Path) -> None:
+    recipe: Recipe = shapes_recipe(('where = "split=train"', 'where = "split=train|val"'))
+    listener = StopAfter(0)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(recipe, data, tmp_path, machine=HERE, progress=listener)
+    assert "Mind: 6 query photos of validation 1 are trained on too." in listener.notes
+    assert training.plan(recipe, data).validations == (("shapes", 6, 30, 6),)
+    assert training.plan(shapes_recipe(), data).validations == (("shapes", 6, 30, 0),)
