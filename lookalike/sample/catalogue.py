@@ -1,9 +1,9 @@
 """The sample's products: which there are, what they are called and cost, and how each is photographed."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -135,10 +135,11 @@ def rows(item: Item, seed: int = 0) -> list[dict[str, object]]:
     ]
 
 
-def write_table(path: Path, products: list[Item], seed: int = 0) -> None:
+def table_text(products: Sequence[Item], seed: int = 0) -> str:
     """photos.csv: one row per photo, in the order of the products."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for item in products:
-            writer.writerows(rows(item, seed))
+    text = StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for item in products:
+        writer.writerows(rows(item, seed))
+    return text.getvalue()

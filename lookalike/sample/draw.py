@@ -1,6 +1,7 @@
 """Draws the sample: a folder with images/ and photos.csv, the same for the same seed on any number of processes."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -25,23 +26,31 @@ class Drawn:
     photos: int
 
 
-def draw_sample(out: Path, *, seed: int = 0, processes: int = 0, progress: Progress = SILENT) -> Drawn:
-    """Draws all photos of all products into out/images and then writes out/photos.csv.
+def draw_sample(
+    out: Path,
+    *,
+    seed: int = 0,
+    products: Sequence[Item] | None = None,
+    processes: int = 0,
+    progress: Progress = SILENT,
+) -> Drawn:
+    """Draws the photos of the products (None: of all) into out/images and then writes out/photos.csv.
 
     The table comes last, so a folder that has it is whole. `processes` 0: one for every core.
     """
-    products = catalogue.items(seed)
+    products = catalogue.items(seed) if products is None else products
+    (out / TABLE).unlink(missing_ok=True)
     images = out / IMAGES
     for family in FAMILIES:
         (images / family.category.lower().replace(" ", "-")).mkdir(parents=True, exist_ok=True)
-    progress.start("drawing photos", len(products) * catalogue.PHOTOS)
+    progress.start("draw photos", len(products) * catalogue.PHOTOS)
     workers = processes or os.cpu_count() or 1
     # spawned, not forked: the caller may have threads (progress bars) that a fork would copy half
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(draw_item, item, images, seed) for item in products]
         for job in as_completed(jobs):
             progress.advance(job.result())
-    catalogue.write_table(out / TABLE, products, seed)
+    (out / TABLE).write_text(catalogue.table_text(products, seed), encoding="utf-8")
     progress.finish()
     return Drawn(len(products), len(products) * catalogue.PHOTOS)
 
