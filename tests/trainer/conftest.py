@@ -1,4 +1,4 @@
-"""One thread for torch in tests: their tensors are tiny, and threads that wait for one another on a busy machine are not."""
+"""One thread for torch in tests: tensors are tiny here, and on a busy machine threads wait long for one another."""
 
 import os
 
