@@ -7,10 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.search.query import Box, Query, SearchResult
     from engine.search.search_engine import SearchEngine
     from webui.client import Client
-
-    from engine.search.query import Box, Query, SearchResult
 
 __all__ = ["Box", "Client", "Query", "SearchEngine", "SearchResult"]
 
