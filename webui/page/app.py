@@ -17,6 +17,7 @@ from webui.page.theme import theme
 from webui.page.visit import Visit
 
 MOST_VISITS = 300  # kept at once; the oldest goes first. A visit weighs what its photo weighs, some megabytes at most
+STYLES = ("ground.css", "query.css", "answer.css", "phone.css")  # later ones win
 AT_ONCE = 16  # actions answered side by side
 
 
@@ -31,7 +32,7 @@ def build_app(client: Client) -> FastAPI:
         blocks,
         path="/",
         theme=theme(),
-        css=asset("style.css"),
+        css="\n".join(asset(f"styles/{file}") for file in STYLES),
         head=asset("templates/head.html"),
         footer_links=[],
         run_history=False,

@@ -1,4 +1,4 @@
-"""The page's colours and type for Gradio's own parts; `style.css` has the same for ours."""
+"""The page's colours and type for Gradio's own parts; `styles/` has the same for ours."""
 
 from gradio.themes import Base, Color
 from gradio.themes.utils.sizes import radius_lg
