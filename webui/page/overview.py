@@ -8,7 +8,7 @@ from math import ceil
 from threading import Lock
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from engine.catalogue.schema import FacetType
 from webui.client import Client
@@ -75,14 +75,14 @@ def tells_apart(facet: FacetSummary) -> bool:
 def _examples(client: Client, answer: FacetsAnswer, offered: tuple[str, ...]) -> tuple[Card, ...]:
     """Products of the most frequent kinds, one of each in turn.
 
-    Of each kind those most like a plain grey picture: such photos tend to show one thing on a quiet ground.
+    Of each kind those most like a picture of a grey disc: such photos tend to show one thing on a quiet ground.
     """
     facet = _kinds(answer, offered)
     if facet is None:
-        return _nearest_to_grey(client, None, EXAMPLES)
+        return _plainest(client, None, EXAMPLES)
     kinds = [choice.value for choice in facet.values[:EXAMPLES]]
     each = ceil(EXAMPLES / len(kinds))
-    found = [_nearest_to_grey(client, {"in": {facet.name: [kind]}}, each) for kind in kinds]
+    found = [_plainest(client, {"in": {facet.name: [kind]}}, each) for kind in kinds]
     in_turn = [card for row in zip_longest(*found) for card in row if card is not None]
     return tuple(in_turn[:EXAMPLES])
 
@@ -93,12 +93,14 @@ def _kinds(answer: FacetsAnswer, offered: tuple[str, ...]) -> FacetSummary | Non
     return next((facet for facet in worded if len(facet.values) >= EXAMPLES // 2), None)
 
 
-def _nearest_to_grey(client: Client, filter: Mapping[str, Any] | None, k: int) -> tuple[Card, ...]:
-    answer = client.search(photo=_grey_photo(), k=k, mode="exact", filter=filter)
+def _plainest(client: Client, filter: Mapping[str, Any] | None, k: int) -> tuple[Card, ...]:
+    answer = client.search(photo=_plain_photo(), k=k, mode="exact", filter=filter)
     return tuple(answer.exact.products) if answer.exact else ()
 
 
-def _grey_photo() -> bytes:
+def _plain_photo() -> bytes:
     file = BytesIO()
-    Image.new("RGB", (64, 64), (235, 235, 235)).save(file, "PNG")
+    picture = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(picture).ellipse((14, 14, 50, 50), fill=(150, 150, 150))
+    picture.save(file, "PNG")
     return file.getvalue()
