@@ -28,7 +28,7 @@ from trainer.augment import (
 from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_checkpoint
 from trainer.losses.registry import mixed_mean
 from trainer.network import GeM, Network
-from trainer.optimise import Rates, choose_precision, clip_gradients, keep_freed_memory, make_optimizer
+from trainer.optimise import Rates, choose_precision, clip_gradients, make_optimizer
 from trainer.recipe import Recipe
 from trainer.report import draw_curves, read_metrics, write_metrics
 from trainer.sampler import BatchSampler
@@ -46,11 +46,11 @@ class Machine:
     threads: int  # of the training process
 
     @classmethod
-    def here(cls) -> "Machine":
+    def here(cls, workers: int | None = None) -> "Machine":
         """A GPU where there is one, else the processor; few workers beside a processor that is itself training."""
-        if torch.cuda.is_available():
-            return cls(torch.device("cuda"), max(1, cores() - 1), thread_count())
-        return cls(torch.device("cpu"), max(1, cores() // 8), thread_count())
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        usual = cores() - 1 if device.type == "cuda" else cores() // 8
+        return cls(device, max(1, usual) if workers is None else workers, thread_count())
 
 
 class Trainer:
@@ -69,7 +69,6 @@ class Trainer:
         progress: Progress = SILENT,
     ) -> None:
         """`validations` by their number in the recipe; `preprocess` is that of serving; `out` takes the checkpoints."""
-        keep_freed_memory()
         torch.set_num_threads(machine.threads)
         self.recipe, self.data, self.out = recipe, data, out
         self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Model directory to write.")
 @click.option("--weights", help='The trunk\'s weights: a safetensors file, "hub" or "none"; else as the recipe says.')
 @click.option("--epochs", type=click.IntRange(min=1), help="Another number of epochs than the recipe's.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that prepare photos; else by the cores.")
 @click.option("--resume", is_flag=True, help="Go on where the training in --out was stopped; begin if there is none.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
 @click.option("--export-only", is_flag=True, help="Write the model from the checkpoint in --out, and stop.")
@@ -28,6 +29,7 @@ def command(
     out: Path,
     weights: str | None,
     epochs: int | None,
+    workers: int | None,
     resume: bool,
     dry_run: bool,
     export_only: bool,
@@ -41,6 +43,8 @@ def command(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _require_torch()
     from trainer import training
+    from trainer.loop import Machine
+    from trainer.optimise import keep_freed_memory
     from trainer.recipe import read_recipe, with_epochs
 
     parsed = read_recipe(recipe)
@@ -49,11 +53,20 @@ def command(
     if dry_run:
         _show_plan(training.plan(parsed, data))
         return
+    keep_freed_memory()
     with progress() as listener:
         if export_only:
             export = training.export_only(parsed, data, out, progress=listener)
         else:
-            export = training.train(parsed, data, out, weights=weights, resume=resume, progress=listener)
+            export = training.train(
+                parsed,
+                data,
+                out,
+                weights=weights,
+                resume=resume,
+                machine=Machine.here(workers),
+                progress=listener,
+            )
     spec = export.model.spec
     for dataset, figures in spec.training["validation"].items():
         rows = [(label, f"{value:.4f}") for label, value in figures.items()]
