@@ -116,7 +116,8 @@ def grid(points: ArrayLike, finish: int = 0, *, ring: bool = True, caps: bool = 
         lattice.reshape(-1, 3), normals.reshape(-1, 3), _arc_lengths(lattice).reshape(-1, 2), triangles, finish
     )
     if ring and caps:
-        mesh = join([mesh, _cap(lattice[0, :-1][::-1], finish), _cap(lattice[-1, :-1], finish)])
+        ends = (lattice[0, :-1][::-1], lattice[-1, :-1])
+        mesh = join([mesh, *(_cap(end, finish) for end in ends if np.ptp(end, axis=0).max() > 1e-6)])
     return mesh
 
 
@@ -136,11 +137,14 @@ def _plain(points: Floats, normals: Floats, uv: Floats, triangles: Ints, finish:
 
 
 def _mend_poles(normals: Floats, lattice: Floats) -> Floats:
-    """Rows shrunk to a point have no direction of their own: they take the mean of their neighbours."""
-    spread = np.ptp(lattice, axis=1).max(axis=1)
-    for pole, neighbour in ((0, 1), (-1, -2)):
-        if spread[pole] < 1e-6:
-            normals[pole] = unit(normals[neighbour].mean(axis=0))
+    """Rows shrunk to a point have no direction of their own: they take the mean of their neighbours'.
+
+    On a cylinder that mean is nothing, hence the nudge outwards.
+    """
+    middle = lattice.mean(axis=(0, 1))
+    for pole in np.flatnonzero(np.ptp(lattice, axis=1).max(axis=1) < 1e-6):
+        neighbour = pole - 1 if pole else 1
+        normals[pole] = unit(normals[neighbour].mean(axis=0) + 1e-3 * unit(lattice[pole, 0] - middle))
     return normals
 
 
@@ -156,11 +160,10 @@ def _arc_lengths(lattice: Floats) -> Floats:
 def _cap(outline: Floats, finish: int) -> Mesh:
     """A flat lid on an outline [n, 3], seen from the side where it runs counter-clockwise."""
     centre = outline.mean(axis=0)
-    count = 0 if np.abs(outline - centre).max() < 1e-6 else len(outline)  # a point needs no lid
     points = np.concatenate([[centre], outline]).astype(np.float32)
     nxt = np.roll(np.arange(len(outline)), -1)
     normal = unit(np.cross(outline - centre, outline[nxt] - centre).sum(axis=0))
-    triangles = np.stack([np.zeros(len(outline), int), np.arange(len(outline)) + 1, nxt + 1], axis=1)[:count]
+    triangles = np.stack([np.zeros(len(outline), int), np.arange(len(outline)) + 1, nxt + 1], axis=1)
     flat = np.argsort(np.abs(normal))[:2]  # drop the axis that the lid faces
     return _plain(
         points,

@@ -7,14 +7,12 @@ from lookalike.sample.family import Rng, pick
 from lookalike.sample.mesh import smooth
 from lookalike.sample.palette import COLOURS, colour
 
-SCALE = 2  # drawn at twice the size, then halved
-
 
 def draw(kind: str, side: int, rng: Rng) -> Image.Image:
     """An RGBA picture [side, side] to lay over a photo."""
-    layer = Image.new("RGBA", (side * SCALE, side * SCALE), (0, 0, 0, 0))
+    layer = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     {"leaves": _leaves, "fingers": _fingers, "tag": _tag, "cloth": _cloth}[kind](layer, rng)
-    return layer.resize((side, side), Image.Resampling.BOX)
+    return layer
 
 
 def _leaves(layer: Image.Image, rng: Rng) -> None:
@@ -32,8 +30,8 @@ def _leaves(layer: Image.Image, rng: Rng) -> None:
         tone = np.array([52, 104, 56]) * rng.uniform(0.6, 1.4)
         draw.polygon([tuple(p) for p in smooth(rim, 40)], fill=(*(int(c) for c in tone), 255))
         rib = smooth([root, root + way * 0.45 + bend, tip], 12)
-        draw.line([tuple(p) for p in rib], fill=(*(int(min(c * 1.35, 255)) for c in tone), 255), width=3)
-    layer.paste(layer.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 3.5))))
+        draw.line([tuple(p) for p in rib], fill=(*(int(min(c * 1.35, 255)) for c in tone), 255), width=2)
+    layer.paste(layer.filter(ImageFilter.GaussianBlur(rng.uniform(0.6, 1.8))))
 
 
 def _fingers(layer: Image.Image, rng: Rng) -> None:
@@ -50,12 +48,12 @@ def _fingers(layer: Image.Image, rng: Rng) -> None:
         for shade in np.linspace(0, 1, 7):
             thick = width * (1 - 0.75 * shade)
             fill = (*(int(c) for c in skin * (0.68 + 0.36 * shade)), 255)
-            keys = [(-width, y + width * 0.6), (tip * 0.55, y - shade * 3), (tip, y + width * 0.12 - shade * 3)]
+            keys = [(-width, y + width * 0.6), (tip * 0.55, y - shade * 1.5), (tip, y + width * 0.12 - shade * 1.5)]
             line = smooth([(x if left else side - x, h) for x, h in keys], 14)
             draw.line([tuple(p) for p in line], fill=fill, width=int(thick), joint="curve")
             x, h = line[-1]
             draw.ellipse((x - thick / 2, h - thick / 2, x + thick / 2, h + thick / 2), fill=fill)
-    layer.paste(layer.filter(ImageFilter.GaussianBlur(1.4)))
+    layer.paste(layer.filter(ImageFilter.GaussianBlur(0.8)))
 
 
 def _tag(layer: Image.Image, rng: Rng) -> None:
@@ -68,10 +66,10 @@ def _tag(layer: Image.Image, rng: Rng) -> None:
     pen.ellipse((w * 0.43, h * 0.05, w * 0.57, h * 0.05 + w * 0.14), fill=(120, 116, 108, 255))
     for line in range(4):
         y = h * (0.3 + 0.14 * line)
-        pen.line((w * 0.16, y, w * rng.uniform(0.5, 0.85), y), fill=(70, 70, 76, 255), width=6 if line == 0 else 3)
+        pen.line((w * 0.16, y, w * rng.uniform(0.5, 0.85), y), fill=(70, 70, 76, 255), width=3 if line == 0 else 2)
     tag = tag.rotate(rng.uniform(-28, 28), Image.Resampling.BILINEAR, expand=True)
     x, y = int(side * rng.uniform(0.2, 0.62)), int(side * rng.uniform(0.25, 0.6))
-    ImageDraw.Draw(layer).line((x + tag.width / 2, y + 20, x + tag.width * 0.8, -5), fill=(150, 130, 100, 255), width=3)
+    ImageDraw.Draw(layer).line((x + tag.width / 2, y + 10, x + tag.width * 0.8, -5), fill=(150, 130, 100, 255), width=2)
     layer.alpha_composite(tag, (x, y))
 
 
@@ -82,10 +80,10 @@ def _cloth(layer: Image.Image, rng: Rng) -> None:
     y = np.arange(side)
     edge = side * rng.uniform(0.16, 0.34) + side * 0.03 * np.sin(y / side * rng.uniform(4, 11) + rng.uniform(0, 6))
     x = np.arange(side)[None, :]
-    folds = 0.8 + 0.22 * np.sin(x / side * rng.uniform(40, 80) + 0.004 * y[:, None])
+    folds = 0.8 + 0.22 * np.sin(x / side * rng.uniform(40, 80) + 0.008 * y[:, None])
     pixels = np.zeros((side, side, 4), np.uint8)
     pixels[..., :3] = np.clip(tone * folds[..., None], 0, 255)
     pixels[..., 3] = np.clip((edge[:, None] - x) * 40, 0, 255)
-    picture = Image.fromarray(pixels, "RGBA").filter(ImageFilter.GaussianBlur(2))
+    picture = Image.fromarray(pixels, "RGBA").filter(ImageFilter.GaussianBlur(1))
     turned = {0: None, 1: Image.Transpose.FLIP_LEFT_RIGHT, 2: Image.Transpose.ROTATE_90}[int(rng.integers(3))]
     layer.alpha_composite(picture if turned is None else picture.transpose(turned))

@@ -96,17 +96,22 @@ def _triangles(u: Floats, v: Floats) -> Floats:
 def _speckled(u: Floats, v: Floats) -> Floats:
     """One fleck in every cell, each at a place and of a size of its own."""
     x, y = u * 2.5, v * 2.5
-    column, row = np.floor(x).astype(np.int32), np.floor(y).astype(np.int32)
-    seed = (column * 73856093) ^ (row * 19349663)
-    dice = [((seed >> shift) & 255).astype(np.float32) / 255 for shift in (2, 7, 11)]
-    far = np.hypot(x - column - 0.25 - 0.5 * dice[0], y - row - 0.25 - 0.5 * dice[1])
-    return step(0.06 + 0.2 * dice[2] ** 2 - far, 0.0, 0.08)
+    column, row = np.floor(x), np.floor(y)
+    left, low, size = (_dice(column, row, throw) for throw in (12.9898, 39.346, 73.156))
+    far = np.hypot(x - column - 0.25 - 0.5 * left, y - row - 0.25 - 0.5 * low)
+    return step(floats(0.06 + 0.2 * size**2 - far), 0.0, 0.08)
+
+
+def _dice(column: Floats, row: Floats, throw: float) -> Floats:
+    """A number in 0..1 for every cell, without a pattern that an eye would find."""
+    wave = np.sin(column * throw + row * 78.233) * 4375.85
+    return floats(wave - np.floor(wave))
 
 
 def _marbled(u: Floats, v: Floats) -> Floats:
-    bend = noise(u * 0.2, v * 0.2)
-    vein = np.abs(np.sin(np.pi * (u * 0.5 + v * 0.8 + 3.2 * bend)))
-    return floats(np.clip(1 - vein * 3.2, 0, 1))
+    bend = 1.5 * np.sin(2.3 * v + 1.1 * np.sin(1.9 * u)) + 0.5 * np.sin(5.1 * u + 3.7 * v) + noise(u * 0.1, v * 0.1)
+    vein = np.abs(np.sin(np.pi * (u * 0.5 + v * 0.8) + bend))
+    return floats(np.clip(1 - vein * 4, 0, 1))
 
 
 def _blocks(_u: Floats, v: Floats) -> Floats:

@@ -11,7 +11,7 @@ from lookalike.sample.arrays import Floats, floats
 from lookalike.sample.camera import Camera, frame
 from lookalike.sample.family import Family, Model, Rng, between, pick
 from lookalike.sample.palette import Rgb
-from lookalike.sample.render import Light
+from lookalike.sample.shading import Light
 
 SIDE = 256  # pixels of a photo
 
@@ -110,7 +110,7 @@ def photograph(model: Model, openness: Floats, setting: Setting, rng: Rng) -> Im
     """An RGB photo [256, 256] of the model."""
     camera = frame(
         model.mesh,
-        side=2 * SIDE,
+        side=SIDE * 2 if setting.kind == "studio" else SIDE * 3 // 2,  # what is noisy and blurred needs fewer pixels
         yaw=setting.yaw,
         pitch=setting.pitch,
         roll=setting.roll,
@@ -118,7 +118,7 @@ def photograph(model: Model, openness: Floats, setting: Setting, rng: Rng) -> Im
         shift=setting.shift,
     )
     light = _seen_from(setting.light, setting.yaw)
-    product = render.picture(model.mesh, openness, model.finishes, camera, light)
+    product = render.picture(model, openness, camera, light, SIDE)
     lost = render.shadow(model.mesh, camera, light, side=SIDE, softness=between(rng, 4, 9))
     ground = (
         _sweep(rng) if setting.kind == "studio" else _place(setting, camera, float(np.ptp(model.mesh.points[:, 2])))
@@ -175,7 +175,8 @@ def _place(setting: Setting, camera: Camera, height: float) -> Floats:
     back = scenery.tile(setting.wall, setting.variant)
     wall = scenery.sample(back, across / (4 * unit) + 0.37 * setting.variant, -up / (4 * unit))
     sharp = np.where(is_floor[..., None], floor, wall)
-    soft = floats(Image.fromarray(sharp, "RGB").filter(ImageFilter.GaussianBlur(setting.depth_blur)))
+    small = Image.fromarray(sharp, "RGB").reduce(2).filter(ImageFilter.GaussianBlur(setting.depth_blur / 2))
+    soft = floats(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     near = floats(np.clip(1.1 - np.abs(away) / unit, 0, 1))[..., None]
     corner = floats(np.clip(1 - np.abs(away - wall_at) / (0.5 * unit), 0, 1) * is_floor)[..., None]
     return floats((soft + (sharp - soft) * near) * (1 - 0.25 * corner) / 255)
