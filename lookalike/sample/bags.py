@@ -69,9 +69,9 @@ def dress(shape: Shape, rng: Rng) -> Look:
     )
     patterns = ["plain"]
     if material == "Canvas":
-        patterns = ["plain", "striped", "floral", "dotted", "checked", "blocks", "triangles", "chevron"]
+        patterns = ["plain", "striped", "floral", "dotted", "checked", "two-tone", "triangles", "chevron"]
     if material == "Leather":
-        patterns = ["plain", "plain", "plain", "blocks", "checked"]
+        patterns = ["plain", "plain", "plain", "two-tone", "checked"]
     return Look(name, material, pick(rng, patterns), contrast(name, rng))
 
 
@@ -85,7 +85,7 @@ def model(shape: Shape, look: Look) -> Model:
         "satchel": _satchel,
     }[shape.kind](shape)
     rendered = {"Canvas": "fabric", "Nylon": "fabric", "Leather": "leather", "Suede": "suede"}[look.material]
-    scale = {"blocks": shape.height * 0.45, "floral": 0.26}.get(look.pattern, 0.17)
+    scale = {"two-tone": shape.height * 0.58, "floral": 0.26}.get(look.pattern, 0.17)
     tone = colour(look.colour)
     trim = mix(tone, (0.0, 0.0, 0.0), 0.3) if shape.trim == "same" else colour(shape.trim)
     finishes = (
@@ -112,10 +112,9 @@ def _pouch(
         lattice[row, :, 1] = outline[:, 1] * deep
         lattice[row, :, 2] = t * height - sag * t**3 * (1 - (2 * outline[:, 0]) ** 2)
     body = grid(lattice, BODY, caps=False)
-    flat = np.stack([body.uv[:, 0], body.points[:, 2]], axis=1)  # patterns stay level where the cloth sags
     lid = grid(np.stack([lattice[-1], lattice[-1] * floats([0.96, 0.2, 1]) - floats([0, 0, 0.05])]), DARK, caps=True)
     floor = grid(np.stack([lattice[0] * floats([0.01, 0.01, 1]), lattice[0]]), BODY, caps=False)
-    return join([body.mapped(flat), lid, floor])
+    return join([body.mapped_upright(), lid, floor])
 
 
 def _ribbon(

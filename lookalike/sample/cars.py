@@ -68,7 +68,7 @@ def dress(_shape: Shape, rng: Rng) -> Look:
     return Look(
         name,
         pick(rng, ["Metal", "Metal", "Metal", "Plastic", "Wood"]),
-        pick(rng, ["plain", "plain", "striped", "blocks"]),
+        pick(rng, ["plain", "plain", "striped", "two-tone"]),
         contrast(name, rng),
     )
 
@@ -78,7 +78,7 @@ def model(shape: Shape, look: Look) -> Model:
     cabin = _cabin(shape)
     if look.pattern == "striped":
         body = _striped(body)
-    if look.pattern == "blocks":
+    if look.pattern == "two-tone":
         cabin = replace(cabin, finish=np.where(cabin.finish == PAINT, SECOND, cabin.finish).astype(np.int32))
         body = body.inlaid_with(SECOND, shape.raise_ + 0.075 - body.points[:, 2])
     parts = [body, cabin, *_details(shape)]

@@ -55,6 +55,10 @@ class Mesh:
         """With other texture coordinates [n, 2]."""
         return replace(self, uv=uv.astype(np.float32))
 
+    def mapped_upright(self) -> "Mesh":
+        """With the height as v, so that patterns lie level however the surface bulges."""
+        return self.mapped(np.stack([self.uv[:, 0], self.points[:, 2]], axis=1))
+
     def inlaid_with(self, finish: int, inlay: Floats) -> "Mesh":
         """With another finish where `inlay` [n], a signed distance of some kind, is above zero."""
         return replace(self, inlay=inlay.astype(np.float32), inlaid=np.full(len(self.triangles), finish, np.int32))

@@ -45,10 +45,10 @@ def draft(rng: Rng) -> Draft:
 def dress(shape: Shape, rng: Rng) -> Look:
     name = any_colour(rng)
     material = "Enamel" if shape.body == "enamel" else pick(rng, ["Ceramic", "Ceramic", "Stoneware"])
-    options = ["plain", "striped", "dotted", "blocks", "waves", "floral", "checked", "triangles"]
+    options = ["plain", "striped", "dotted", "two-tone", "waves", "floral", "checked", "triangles"]
     pattern = pick(rng, ["plain", "speckled"] if material == "Enamel" else options, None)
     if material == "Stoneware":
-        pattern = pick(rng, ["plain", "speckled", "blocks", "striped"])
+        pattern = pick(rng, ["plain", "speckled", "two-tone", "striped"])
     return Look(name, material, pattern, contrast(name, rng))
 
 
@@ -74,9 +74,9 @@ def model(shape: Shape, look: Look) -> Model:
     inside = inside[inside[:, 1] > 0.07]
     wall = lathe(np.concatenate([[(0, 0)], outside]), BODY, caps=False, segments=40, ribs=18 if shape.ribbed else 0)
     bowl = lathe(np.concatenate([[outside[-1]], lip, inside, [(0.0, 0.07)]]), INSIDE, segments=40, caps=False)
-    parts = [wall, bowl, _handle(shape, outside)]
+    parts = [wall.mapped_upright(), bowl, _handle(shape, outside)]
     rendered = {"Ceramic": "ceramic", "Stoneware": "stoneware", "Enamel": "enamel"}[look.material]
-    scale = {"blocks": shape.height * 0.45, "floral": 0.3, "checked": 0.22}.get(look.pattern, 0.2)
+    scale = {"two-tone": shape.height * 0.58, "floral": 0.3, "checked": 0.22}.get(look.pattern, 0.2)
     main = look.finish(rendered, scale)
     plain = Finish(rendered, colour(look.colour))
     inner = Finish(rendered, colour("White" if look.material != "Stoneware" else look.second))

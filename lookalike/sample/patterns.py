@@ -114,7 +114,7 @@ def _marbled(u: Floats, v: Floats) -> Floats:
     return floats(np.clip(1 - vein * 4, 0, 1))
 
 
-def _blocks(_u: Floats, v: Floats) -> Floats:
+def _two_tone(_u: Floats, v: Floats) -> Floats:
     return step(v, 1.0, 0.02)
 
 
@@ -131,7 +131,7 @@ PATTERNS: dict[str, Pattern] = {
     "triangles": _triangles,
     "speckled": _speckled,
     "marbled": _marbled,
-    "blocks": _blocks,
+    "two-tone": _two_tone,
 }
 
 

@@ -72,7 +72,7 @@ def dress(shape: Shape, rng: Rng) -> Look:
     if material == "Canvas":
         patterns = ["plain", "plain", "checked", "floral", "striped", "dotted", "tartan"]
     if material == "Mesh":
-        patterns = ["plain", "chevron", "waves", "blocks"]
+        patterns = ["plain", "chevron", "waves", "two-tone"]
     return Look(name, material, pick(rng, patterns), contrast(name, rng))
 
 
@@ -145,7 +145,7 @@ def model(shape: Shape, look: Look) -> Model:
     )
     sole = colour("Black") if shape.kind in ("pump", "loafer", "chelsea") else colour(shape.sole_colour)
     finishes = (
-        look.finish(rendered[look.material], {"blocks": 0.2, "checked": 0.09}.get(look.pattern, 0.1)),
+        look.finish(rendered[look.material], {"two-tone": 0.2, "checked": 0.09}.get(look.pattern, 0.1)),
         Finish("rubber" if shape.kind == "hightop" else "leather", accent),
         Finish("rubber", sole),
         Finish("fabric", colour("White") if shape.kind != "boot" else (0.2, 0.16, 0.12)),

@@ -47,7 +47,7 @@ def dress(_shape: Shape, rng: Rng) -> Look:
     material = pick(rng, ["Ceramic", "Stoneware", "Glass"])
     pattern = "plain"
     if material != "Glass":
-        pattern = pick(rng, ["plain", "striped", "waves", "marbled", "floral", "blocks", "speckled", "triangles"])
+        pattern = pick(rng, ["plain", "striped", "waves", "marbled", "floral", "two-tone", "speckled", "triangles"])
     return Look(name, material, pattern, contrast(name, rng))
 
 
@@ -67,7 +67,10 @@ def model(shape: Shape, look: Look) -> Model:
     wall = lathe(
         np.concatenate([[(0, 0)], outside]), BODY, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False
     )
-    parts = [wall, lathe(inside, INSIDE, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False)]
+    parts = [
+        wall.mapped_upright(),
+        lathe(inside, INSIDE, segments=44, power=shape.squareness, ribs=shape.ribs, caps=False),
+    ]
     if shape.handles:
         at = float(np.interp(shape.belly_at + 0.05, outside[:, 1], outside[:, 0]))
         path = smooth(
@@ -76,7 +79,7 @@ def model(shape: Shape, look: Look) -> Model:
         ear = tube(path, 0.025, BODY)
         parts += [ear, ear.scaled(x=-1)]
     rendered = {"Ceramic": "ceramic", "Stoneware": "stoneware", "Glass": "glass"}[look.material]
-    scale = {"blocks": 0.5, "marbled": 0.35, "floral": 0.22}.get(look.pattern, 0.16)
+    scale = {"two-tone": 0.6, "marbled": 0.35, "floral": 0.22}.get(look.pattern, 0.16)
     return Model(
         join(parts), (look.finish(rendered, scale), Finish(rendered, mix(colour(look.colour), (0.0, 0.0, 0.0), 0.25)))
     )
