@@ -5,7 +5,10 @@ batches. Both seed every random source they use from the draw or the step, so th
 """
 
 import math
+import multiprocessing
+import os
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,8 +128,21 @@ def load_batches(reader: PhotoReader, batches: Iterable[Sequence[Draw]], workers
         # because torch's way, shared memory, is only 64 MB in a container
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=2 if workers else None,
+        worker_init_fn=_end_with_trainer,
     )
     return iter(loader)
+
+
+def _end_with_trainer(_: int) -> None:
+    """Ends this worker when the training process is killed: with its pipe full it would wait for a reader for ever."""
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+
+    def wait() -> None:
+        trainer.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -1,6 +1,12 @@
 """Augmentation: the same for the same seed and step, mixing within a set, erasing and memory as told."""
 
+import os
 import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -47,6 +53,43 @@ def test_photos_are_kept_up_to_the_budget(data: TrainingData) -> None:
 def test_batches_come_in_order(data: TrainingData) -> None:
     batches = list(BatchSampler(data.sets, 0).batches(2, 6))
     assert [list(loaded.draws) for loaded in load_batches(reader(data), batches, workers=0)] == batches
+
+
+FULL_PIPE = """
+import multiprocessing, sys, time
+from pathlib import Path
+from tests.trainer.shapes import draw_shapes, shapes_recipe
+from trainer.augment import PhotoReader, load_batches
+from trainer.sampler import BatchSampler
+from trainer.tables import read_training_data
+
+if __name__ == "__main__":
+    data = read_training_data(shapes_recipe(), draw_shapes(Path(sys.argv[1])))
+    reader = PhotoReader([each.uris for each in data.sets], shapes_recipe().augment, 224, 10**9)
+    batches = load_batches(reader, BatchSampler(data.sets, 0).batches(0, 50), workers=1)
+    next(batches)
+    print(multiprocessing.active_children()[0].pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for the worker in /proc, which this system lacks")
+def test_a_worker_ends_when_its_training_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "full_pipe.py"
+    script.write_text(FULL_PIPE)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [sys.executable, script, tmp_path / "shapes"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as training:
+        assert training.stdout is not None
+        worker = Path("/proc") / training.stdout.readline().strip()
+        sleep(2)  # by now the worker waits for somebody to take its second batch
+        assert worker.is_dir()
+        training.send_signal(signal.SIGKILL)
+    deadline = monotonic() + 30
+    while worker.is_dir() and monotonic() < deadline:
+        sleep(0.1)
+    assert not worker.is_dir()
 
 
 def test_seeding_leaves_the_global_sources_as_they_were() -> None:
