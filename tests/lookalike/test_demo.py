@@ -1,6 +1,7 @@
 """`lookalike demo`: real command lines, in order, each once, used again when nothing changed."""
 
 import json
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ FIGURES: dict[str, Any] = {
 }
 
 
+@cache
+def sample_table() -> str:
+    return table_text(items(0))
+
+
 class FakeSteps:
     """Does what the commands leave behind, and remembers what was asked."""
 
@@ -52,7 +58,7 @@ class FakeSteps:
             return self.code
         if step.name == "draw":
             (self.out / "data").mkdir(parents=True, exist_ok=True)
-            (self.out / "data" / "photos.csv").write_text(table_text(items(0)), encoding="utf-8")
+            (self.out / "data" / "photos.csv").write_text(sample_table(), encoding="utf-8")
         if step.name == "train":
             (self.out / "model").mkdir()
             (self.out / "model" / "model.json").write_text("{}")
@@ -183,13 +189,18 @@ def test_steps_are_processes_and_their_exit_codes_come_back() -> None:
 def test_the_command_ends_with_the_failing_steps_sentence_and_code(
     tmp_path: Path, shop: Path, recipe: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    out = tmp_path / "out"
+    (shop / "photos.csv").write_text("photo,product_id,split\n")  # `lookalike import` will miss the column image
+    walk(Walkthrough(out, recipe, shop), fresh=False, say=lambda _: None, run=FakeSteps(out))
     with pytest.raises(SystemExit) as ended:
-        main(["demo", "--data", str(shop), "--recipe", str(recipe), "--out", str(tmp_path / "out"), "--no-serve"])
-    assert ended.value.code == 2  # BadRecipe, said by `lookalike train` itself
+        main(["demo", "--data", str(shop), "--recipe", str(recipe), "--out", str(out), "--no-serve"])
     printed = capfd.readouterr()
-    assert f"$ lookalike train {recipe}" in printed.err
-    assert "recipe.toml" in printed.err.splitlines()[-1]
-    assert "Traceback" not in printed.err
+    assert ended.value.code == 1
+    assert "was trained on these photos already" in printed.err
+    assert f"$ lookalike import {shop}/photos.csv" in printed.err
+    assert printed.err.splitlines()[-1].startswith("Error: ")
+    assert "image" in printed.err.splitlines()[-1]
+    assert not printed.out
 
 
 def test_the_table_tells_what_was_measured() -> None:
