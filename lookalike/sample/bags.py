@@ -1,16 +1,14 @@
 """Bags: a sewn body (tote, handbag, backpack, bucket, holdall, satchel) with its straps, flaps and buckles."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lookalike.sample.arrays import Floats, floats
+from lookalike.sample.arrays import floats
+from lookalike.sample.bag_parts import BODY, DARK, METAL, TRIM, arch, buckle, pouch, ribbon, zipper
 from lookalike.sample.family import Draft, Family, Look, Model, Rng, any_colour, between, contrast, pick
-from lookalike.sample.mesh import Mesh, box, cushion, grid, join, lathe, rounded_rectangle, smooth, tube
+from lookalike.sample.mesh import Mesh, cushion, grid, join, lathe, smooth, tube
 from lookalike.sample.palette import METALS, Finish, colour, mix, rgb
-
-BODY, TRIM, METAL, DARK = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,8 @@ def model(shape: Shape, look: Look) -> Model:
         "satchel": _satchel,
     }[shape.kind](shape)
     rendered = {"Canvas": "fabric", "Nylon": "fabric", "Leather": "leather", "Suede": "suede"}[look.material]
-    scale = {"two-tone": shape.height * 0.58, "floral": 0.26}.get(look.pattern, 0.17)
+    along = shape.width if shape.kind == "holdall" else shape.height  # where a second tone begins
+    scale = {"two-tone": along * 0.58, "floral": 0.26}.get(look.pattern, 0.17)
     tone = colour(look.colour)
     trim = mix(tone, (0.0, 0.0, 0.0), 0.3) if shape.trim == "same" else colour(shape.trim)
     finishes = (
@@ -97,67 +96,15 @@ def model(shape: Shape, look: Look) -> Model:
     return Model(join(parts), finishes)
 
 
-def _pouch(
-    width: float, depth: float, height: float, flare: float, *, top_depth: float = 0.5, sag: float = 0.04
-) -> Mesh:
-    """A sewn body from z = 0: rounded below, bulging in the middle, drawn together above."""
-    rows = np.concatenate([[0.0, 0.015, 0.04], np.linspace(0.1, 0.97, 11), [1.0]])
-    outline = rounded_rectangle(1.0, 1.0, 0.22, arc=6, side=9)
-    lattice = np.empty((len(rows), len(outline), 3), np.float32)
-    for row, t in enumerate(rows):
-        round_off = 1 - 0.1 * (1 - min(t / 0.06, 1.0)) ** 2
-        wide = width * (1 + flare * (t - 0.5)) * round_off
-        deep = depth * (1 + 0.18 * np.sin(np.pi * min(t * 1.2, 1.0)) - (1 - top_depth) * t**2) * round_off
-        lattice[row, :, 0] = outline[:, 0] * wide
-        lattice[row, :, 1] = outline[:, 1] * deep
-        lattice[row, :, 2] = t * height - sag * t**3 * (1 - (2 * outline[:, 0]) ** 2)
-    body = grid(lattice, BODY, caps=False)
-    lid = grid(np.stack([lattice[-1], lattice[-1] * floats([0.96, 0.2, 1]) - floats([0, 0, 0.05])]), DARK, caps=True)
-    floor = grid(np.stack([lattice[0] * floats([0.01, 0.01, 1]), lattice[0]]), BODY, caps=False)
-    return join([body.mapped_upright(), lid, floor])
-
-
-def _ribbon(
-    keys: Sequence[tuple[float, float, float]], width: float, thick: float, finish: int = TRIM, count: int = 26
-) -> Mesh:
-    """A flat strap along a curve; its broad side faces the viewer."""
-    path = smooth(keys, count)
-    along = np.gradient(path, axis=0)
-    along /= np.linalg.norm(along, axis=1, keepdims=True)
-    out = floats([0, -1, 0])
-    side = np.cross(along, out)
-    side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-6)
-    ring = rounded_rectangle(width, thick, thick * 0.45, arc=3, side=2)
-    front = np.cross(side, along)
-    lattice = path[:, None] + ring[None, :, :1] * side[:, None] + ring[None, :, 1:] * front[:, None]
-    return grid(lattice, finish)
-
-
-def _arch(x: float, low: float, high: float, y: float, *, width: float = 0.05, finish: int = TRIM) -> Mesh:
-    keys = [
-        (-x, y, low),
-        (-x * 0.96, y, low + (high - low) * 0.7),
-        (0, y, high),
-        (x * 0.96, y, low + (high - low) * 0.7),
-        (x, y, low),
-    ]
-    return _ribbon(keys, width, 0.018, finish)
-
-
-def _buckle(x: float, y: float, z: float, size: float = 0.06) -> Mesh:
-    frame = box(size, 0.02, size * 0.8, METAL, bevel=0.008)
-    return frame.moved(x, y, z).lifted(0.08)
-
-
 def _tote(shape: Shape) -> list[Mesh]:
     w, h, d = shape.width, shape.height, shape.depth
-    parts = [_pouch(w, d, h, shape.flare, top_depth=0.75, sag=0.05)]
+    parts = [pouch(w, d, h, shape.flare, top_depth=0.75, sag=0.05)]
     x = w * 0.24
     for y in (-d * 0.44, d * 0.44):
         near = y < 0
         low = h * (0.55 if near else 0.9)
-        arch = _arch(x, low, h + shape.handle, y * 1.15 if near else y * 0.9, width=0.055)
-        parts.append(arch.lifted(0.12 if near else 0.0))
+        handle = arch(x, low, h + shape.handle, y * 1.15 if near else y * 0.9, width=0.055)
+        parts.append(handle.lifted(0.12 if near else 0.0))
     if shape.pocket:
         parts.append(cushion(w * 0.5, 0.06, h * 0.32, BODY, power=8).moved(0, -d * 0.57, h * 0.28).lifted(0.06))
     return parts
@@ -165,9 +112,9 @@ def _tote(shape: Shape) -> list[Mesh]:
 
 def _handbag(shape: Shape) -> list[Mesh]:
     w, h, d = shape.width, shape.height, shape.depth
-    parts = [_pouch(w, d, h, -abs(shape.flare) * 1.6, top_depth=0.6, sag=0.0)]
+    parts = [pouch(w, d, h, -abs(shape.flare) * 1.6, top_depth=0.6, sag=0.0)]
     parts += _flap(shape, w * (1 - abs(shape.flare) * 0.7), -d * 0.6)
-    parts.append(_buckle(0, -d * 0.66, h * (1 - shape.flap) + 0.02))
+    parts.append(buckle(0, -d * 0.66, h * (1 - shape.flap) + 0.02))
     keys = [
         (-w * 0.26, 0, h - 0.03),
         (-w * 0.24, 0, h + shape.handle * 0.7),
@@ -176,7 +123,7 @@ def _handbag(shape: Shape) -> list[Mesh]:
     ]
     parts.append(tube(smooth(keys, 24), 0.024, TRIM, segments=10))
     for side in (-1, 1):
-        parts.append(_buckle(side * w * 0.26, -0.02, h - 0.02, 0.05))
+        parts.append(buckle(side * w * 0.26, -0.02, h - 0.02, 0.05))
     return parts
 
 
@@ -201,15 +148,15 @@ def _flap(shape: Shape, width: float, y: float) -> list[Mesh]:
 
 def _satchel(shape: Shape) -> list[Mesh]:
     w, h, d = shape.width * 1.05, shape.height * 1.05, shape.depth * 0.85
-    parts = [_pouch(w, d, h, 0.0, top_depth=0.95, sag=0.0)]
+    parts = [pouch(w, d, h, 0.0, top_depth=0.95, sag=0.0)]
     parts += _flap(shape, w * 0.99, -d * 0.6)
     places = [0.0] if shape.buckles == 1 else [-w * 0.26, w * 0.26]
     for x in places:
         low = h * (1 - shape.flap) - 0.05
         keys = [(x, -d * 0.6 - 0.05, h * 0.92), (x, -d * 0.6 - 0.075, h * 0.6), (x, -d * 0.6 - 0.05, low)]
-        parts.append(_ribbon(keys, 0.055, 0.015).lifted(0.1))
-        parts.append(_buckle(x, -d * 0.6 - 0.065, low + 0.02).lifted(0.06))
-    parts.append(_arch(w * 0.16, h, h + 0.13, 0.0, width=0.04))
+        parts.append(ribbon(keys, 0.055, 0.015).lifted(0.1))
+        parts.append(buckle(x, -d * 0.6 - 0.065, low + 0.02).lifted(0.06))
+    parts.append(arch(w * 0.16, h, h + 0.13, 0.0, width=0.04))
     if shape.strap:
         keys = [
             (-w * 0.5, 0, h * 0.85),
@@ -218,7 +165,7 @@ def _satchel(shape: Shape) -> list[Mesh]:
             (w * 0.48, 0.02, h + 0.3),
             (w * 0.5, 0, h * 0.85),
         ]
-        parts.append(_ribbon(keys, 0.045, 0.015, count=34))
+        parts.append(ribbon(keys, 0.045, 0.015, count=34))
     return parts
 
 
@@ -231,8 +178,11 @@ def _backpack(shape: Shape) -> list[Mesh]:
         0, -d * 0.5, h * 0.29
     )
     pocket = pocket.mapped(pocket.points[:, [0, 2]]).lifted(0.1)
-    zips = [_zip(w * 0.36, -d * 0.71, h * 0.42).lifted(0.2), _zip(w * 0.4, -d * 0.46, h * 0.78, rise=0.09).lifted(0.12)]
-    loop = _arch(w * 0.13, h - 0.03, h + 0.11, d * 0.1, width=0.035)
+    zips = [
+        zipper(w * 0.36, -d * 0.71, h * 0.42).lifted(0.2),
+        zipper(w * 0.4, -d * 0.46, h * 0.78, rise=0.09).lifted(0.12),
+    ]
+    loop = arch(w * 0.13, h - 0.03, h + 0.11, d * 0.1, width=0.035)
     straps = []
     for side in (-1, 1):
         x = side * w * 0.24
@@ -242,7 +192,7 @@ def _backpack(shape: Shape) -> list[Mesh]:
             (x * 1.7, d * 0.8, h * 0.42),
             (x * 1.7, d * 0.42, h * 0.08),
         ]
-        straps.append(_ribbon(keys, 0.085, 0.03))
+        straps.append(ribbon(keys, 0.085, 0.03))
     parts = [body, pocket, *zips, loop, *straps]
     if shape.pocket:
         side_pocket = cushion(d * 0.36, d * 0.62, h * 0.34, TRIM, power=4).moved(z=h * 0.24)
@@ -251,13 +201,8 @@ def _backpack(shape: Shape) -> list[Mesh]:
         for side in (-1, 1):
             x = side * w * 0.2
             keys = [(x, -d * 0.44, h * 0.9), (x, -d * 0.58, h * 0.66), (x, -d * 0.74, h * 0.4)]
-            parts += [_ribbon(keys, 0.05, 0.014).lifted(0.18), _buckle(x, -d * 0.66, h * 0.5, 0.06).lifted(0.14)]
+            parts += [ribbon(keys, 0.05, 0.014).lifted(0.18), buckle(x, -d * 0.66, h * 0.5, 0.06).lifted(0.14)]
     return parts
-
-
-def _zip(x: float, y: float, z: float, rise: float = 0.0) -> Mesh:
-    line = smooth([(-x, y + 0.05, z - rise), (-x * 0.6, y, z), (x * 0.6, y, z), (x, y + 0.05, z - rise)], 16)
-    return tube(line, 0.012, METAL, segments=6)
 
 
 def _bucket(shape: Shape) -> list[Mesh]:
@@ -282,14 +227,14 @@ def _bucket(shape: Shape) -> list[Mesh]:
     ]
     parts += [lathe(rim * floats([1.02, 1]), TRIM, segments=44, power=2.4, caps=False).lifted(0.02)]
     parts += [lathe(base, TRIM, segments=44, power=2.4, caps=False).lifted(0.02)]
-    keys3 = [
+    strap = [
         (-w, 0, h * 0.84),
         (-w * 0.95, 0, h + shape.handle * 0.7),
         (0, 0, h + shape.handle * 1.3),
         (w * 0.95, 0, h + shape.handle * 0.7),
         (w, 0, h * 0.84),
     ]
-    parts.append(_ribbon(keys3, 0.055, 0.018, count=32))
+    parts.append(ribbon(strap, 0.055, 0.018, count=32))
     for x in (-0.035, 0.035):
         tie = smooth([(0, -w * 1.02, h * 0.83), (x, -w * 1.08, h * 0.68), (x * 1.6, -w * 1.05, h * 0.5)], 10)
         parts.append(tube(tie, 0.012, TRIM, segments=6).lifted(0.1))
@@ -318,7 +263,7 @@ def _holdall(shape: Shape) -> list[Mesh]:
             ],
             1,
         )
-        seams.append(_ribbonlike(hoop))
+        seams.append(tube(hoop, 0.02, TRIM, segments=6).lifted(0.02))
     zipper = tube(
         smooth([(-w * 0.42, 0, r * 1.8), (0, 0, r * 1.78), (w * 0.42, 0, r * 1.8)], 12), 0.014, METAL, segments=6
     ).lifted(0.02)
@@ -339,10 +284,6 @@ def _holdall(shape: Shape) -> list[Mesh]:
     if shape.pocket:
         parts.append(cushion(w * 0.3, 0.08, r * 0.8, TRIM, power=6).moved(0, -r * 0.97, r * 0.75).lifted(0.04))
     return parts
-
-
-def _ribbonlike(path: Floats) -> Mesh:
-    return tube(path, 0.02, TRIM, segments=6, flat=1.0).lifted(0.02)
 
 
 FAMILY = Family("Bags", 44, draft, dress, model, yaws=(-48, 48), pitches=(4, 30))

@@ -104,15 +104,12 @@ def _base(shape: Shape) -> tuple[list[Mesh], float, float]:
             )
             for a in angles
         ]
-        return (
-            [*legs, lathe(bevelled([(0, h - 0.05), (0.04, h - 0.05), (0.04, h + 0.03), (0, h + 0.03)], 0.01), STEM)],
-            h,
-            0.0,
-        )
+        hub = bevelled([(0, h - 0.05), (0.04, h - 0.05), (0.04, h + 0.03), (0, h + 0.03)], 0.01)
+        return [*legs, lathe(hub, STEM)], h, 0.0
     reach = w * 1.6
     foot = lathe(bevelled([(0, 0), (w * 0.85, 0), (w * 0.85, 0.035), (0.02, 0.045), (0, 0.045)], 0.012), BASE)
     keys = [(0, 0, 0.03), (0, 0, h * 0.8), (reach * 0.3, 0, h * 1.2), (reach * 0.85, 0, h * 1.22), (reach, 0, h * 1.02)]
-    return [foot.moved(x=-0.0), tube(smooth(keys, 30), 0.015, STEM, segments=8)], h * 0.72, reach
+    return [foot, tube(smooth(keys, 30), 0.015, STEM, segments=8)], h * 0.72, reach
 
 
 def _shade(shape: Shape, top: float) -> list[Mesh]:
