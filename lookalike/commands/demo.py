@@ -15,9 +15,7 @@ from lookalike.console import err, remark, say, show_table
     help="Folder with photos.csv (image, product_id, split, …) and images/  [default: a sample is drawn]",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, help="Made here.")
-@click.option(
-    "--recipe", type=click.Path(path_type=Path), help="How to train  [default: demo.toml, grocery.toml]"
-)
+@click.option("--recipe", type=click.Path(path_type=Path), help="How to train  [default: demo.toml, grocery.toml]")
 @click.option("--weights", help='The trunk\'s weights: a safetensors file, "hub" or "none"; else as the recipe says.')
 @click.option("--epochs", type=click.IntRange(min=1), help="Another number of epochs than the recipe's.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other products.")
