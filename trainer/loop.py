@@ -36,6 +36,8 @@ from trainer.tables import TrainingData, ValidationData
 from trainer.torchvision_shim import timm
 from trainer.validate import measure
 
+DRAW_EVERY_S = 60.0  # a picture of the curves takes matplotlib a second: as long as an epoch of a small training
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -85,7 +87,7 @@ class Trainer:
         )
         self.step = 0
         self._lines: list[dict[str, Any]] = []
-        self._saved_at = perf_counter()
+        self._saved_at = self._drawn_at = perf_counter()
         self._unreadable: set[tuple[int, int]] = set()
 
     @property
@@ -147,7 +149,8 @@ class Trainer:
                 sums[task] = sums.get(task, 0.0) + loss
             self.step += 1
             self._progress.advance()
-            if perf_counter() - self._saved_at > self.recipe.schedule.checkpoint_minutes * 60:
+            late = perf_counter() - self._saved_at > self.recipe.schedule.checkpoint_minutes * 60
+            if late and self.step < epoch * length:  # an epoch's end is kept below, with its figures
                 self._save()
         seconds = perf_counter() - began
         self._progress.finish()
@@ -166,7 +169,9 @@ class Trainer:
             }
         )
         write_metrics(self.out, self._lines)
-        draw_curves(self.out, self._lines, self.recipe.name)
+        if self.step >= self.total_steps or perf_counter() - self._drawn_at > DRAW_EVERY_S:
+            draw_curves(self.out, self._lines, self.recipe.name)
+            self._drawn_at = perf_counter()
         self._save()
         self._progress.note(summary(self._lines[-1]))
 
@@ -180,11 +185,11 @@ class Trainer:
             losses = self._losses(loaded, batch)
         total = torch.stack([task.weight * losses[task.name] for task in self.recipe.task]).sum()
         values = {name: float(loss.detach()) for name, loss in losses.items()}
-        self._require_finite(values)
+        self._require_finite({f"The loss of {name}": value for name, value in values.items()})
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = clip_gradients(self.network, self.recipe.schedule.clip)
-        self._require_finite({"gradient": norm})
+        self._require_finite({"The gradient's norm": norm})
         self._optimizer.step()
         if self._average:
             self._average.update(self.network, self.step + 1)
