@@ -8,6 +8,7 @@ says what they were made of, so that a second run knows what it may use again.
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 from engine.errors import BadCall, LookalikeError, MissingFile
@@ -43,8 +45,26 @@ Runner = Callable[[Step], int]  # runs a step, returns its exit code
 
 
 def run_process(step: Step) -> int:
-    """Runs a step in a process of its own, its bars and tables on this terminal; returns its exit code."""
-    return subprocess.run([sys.executable, "-m", step.module, *step.arguments], check=False).returncode
+    """Runs a step in a process of its own, its bars and tables on this terminal; returns its exit code.
+
+    Ctrl-C reaches the step too, which ends in its own time and says how; a second one, or SIGTERM, ends it at once.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    interrupts = 0
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if process is not None and (number == signal.SIGTERM or interrupts > 1):
+            process.terminate()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        process = subprocess.Popen([sys.executable, "-m", step.module, *step.arguments])
+        return process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class StepFailed(Exception):
@@ -228,8 +248,9 @@ def _take(step: Step, seconds: dict[str, float], say: Callable[[str], None], run
     began = monotonic()
     code = run(step)
     if code < 0:
+        why = " (no memory left?)" if -code == signal.SIGKILL else ""
         raise StepStopped(
-            f"The step {step.name} was stopped by signal {-code} (no memory left?); run the demo again and it goes on."
+            f"The step {step.name} was stopped by signal {-code}{why}; run the demo again and it goes on."
         )
     if code:
         raise StepFailed(step, code)

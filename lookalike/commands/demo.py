@@ -56,8 +56,9 @@ def command(
         seconds = walk(way, fresh=fresh, say=_announce)
         figures = json.loads(way.figures.read_text(encoding="utf-8"))
         rows = [(step, duration(spent)) for step, spent in seconds.items()]
-        show_table("Steps", ("", "time"), [*rows, ("all", duration(sum(seconds.values())))])
-        show_table("What was measured", ("", ""), figure_rows(figures))
+        say("")
+        show_table("Time taken", ("step", "time"), [*rows, ("all", duration(sum(seconds.values())))])
+        show_table("What was measured", ("what", "value"), figure_rows(figures))
         if data is None and weights is None and recipe is None:
             say("The model is a small network trained from a random start on drawn photos: it shows the way, no more.")
         if no_serve:

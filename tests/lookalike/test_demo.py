@@ -1,6 +1,7 @@
 """`lookalike demo`: real command lines, in order, each once, used again when nothing changed."""
 
 import json
+import signal
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -184,6 +185,20 @@ def test_somebody_elses_model_is_not_touched(tmp_path: Path, recipe: Path, shop:
 def test_steps_are_processes_and_their_exit_codes_come_back() -> None:
     assert run_process(Step("help", "lookalike", ("--help",))) == 0
     assert run_process(Step("wrong", "lookalike", ("serve", "--no-such-option"))) == 2
+
+
+def python_step(statement: str) -> Step:
+    """A step that runs one statement: timeit is a module that does just that."""
+    return Step("statement", "timeit", ("-n", "1", "-r", "1", statement))
+
+
+def test_a_step_that_hears_ctrl_c_ends_in_its_own_time_and_one_that_is_terminated_at_once() -> None:
+    to_parent = "import os, signal, time; os.kill(os.getppid(), signal.{}); time.sleep({})"
+    assert run_process(python_step(to_parent.format("SIGINT", 0.5))) == 0
+    assert run_process(python_step(to_parent.format("SIGTERM", 60))) == -signal.SIGTERM
+    twice = to_parent.format("SIGINT", 0.5) + "; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)"
+    assert run_process(python_step(twice)) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_command_ends_with_the_failing_steps_sentence_and_code(
