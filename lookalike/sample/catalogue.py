@@ -52,7 +52,7 @@ class Shot:
 
 
 def items(seed: int = 0) -> list[Item]:
-    """All products. Shapes come in one to four looks, so that every product has look-alikes."""
+    """All products. Shapes come in one to four looks, so that most products have look-alikes."""
     return [item for number in range(len(FAMILIES)) for item in _of_family(number, seed)]
 
 

@@ -21,7 +21,8 @@ def occlusion(mesh: Mesh, *, directions: int = 11, side: int = 60) -> Floats:
     """How open each point is to the sky, [n] in 0..1: the share of directions from which it is seen.
 
     Each direction paints a small depth picture; a point counts as seen when nothing lies clearly before it. The
-    directions cover the sphere evenly (Fibonacci lattice), those from below weigh little: the ground is there.
+    directions are spread evenly (a Fibonacci lattice) from the zenith to a little below the horizon: deeper lies the
+    ground.
     """
     low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
     reach = float(np.linalg.norm(high - low)) / 2
