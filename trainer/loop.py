@@ -181,6 +181,8 @@ class Trainer:
         seed = step_seed(self.recipe.seed, self.step)
         batch = self._finish(loaded, seed)
         self._rates.set(self.step)
+        if self._machine.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         with seeded(seed):  # for dropped paths
             losses = self._losses(loaded, batch)
         total = torch.stack([task.weight * losses[task.name] for task in self.recipe.task]).sum()
