@@ -32,7 +32,8 @@ from engine.metrics import (
     precision_at,
     wilson_interval,
 )
-from engine.search.filters import Equal, Filter, bind, matches, to_json
+from engine.search.filter_json import to_json
+from engine.search.filters import Equal, Filter, bind, matches
 from engine.search.look import Look
 from engine.search.query import Hit, Mode, Query
 from engine.search.search_engine import SearchEngine

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from engine.catalogue.schema import FacetValue
 from engine.errors import BadFilter, BadImage, BadQuery, MissingFile, UnknownPhoto
+from engine.search.filter_json import from_json
 from engine.search.filter_syntax import parse
-from engine.search.filters import And, Filter, from_json
+from engine.search.filters import And, Filter
 from engine.search.query import Box, Hit, Query, SearchResult
 from webui import wire
 from webui.thumbnails import thumbnail

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from engine.search.filters import from_json, to_json
+from engine.search.filter_json import from_json, to_json
 from tests.webui.shop import open_shop
 from webui import wire
 from webui.api.app import create_app

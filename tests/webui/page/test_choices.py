@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.catalogue.schema import Facet, FacetType
-from engine.search.filters import bind, from_json, matches
+from engine.search.filter_json import from_json
+from engine.search.filters import bind, matches
 from webui.page.choices import Choices, Span
 
 FACETS = (
