@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from trainer.folding import find_pairs, fold
 from trainer.losses.registry import make_loss
 from trainer.recipe import Recipe
-from trainer.trunk import make_trunk, probe
+from trainer.trunk import freeze, make_trunk, probe
 
 
 def gem(values: Tensor, p: Tensor, eps: float = 1e-6) -> Tensor:
@@ -72,6 +72,7 @@ class Network(nn.Module):
         self._frozen_norms = recipe.trunk.freeze_batch_norm
         if self._frozen_norms:
             fold(self.trunk, find_pairs(self.trunk, recipe.trunk.image_size))
+        freeze(self.trunk, recipe.trunk.frozen_stages)  # after folding, which follows gradients
 
     def forward(self, photos: Tensor) -> Outputs:
         """float32 [n, 3, size, size], normalised -> features and embedding, in float32 under autocast too."""
@@ -82,10 +83,10 @@ class Network(nn.Module):
 
     def train(self, mode: bool = True) -> "Network":
         super().train(mode)
-        if self._frozen_norms:
-            for module in self.trunk.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for module in self.trunk.modules():
+            is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if is_norm and (self._frozen_norms or not any(each.requires_grad for each in module.parameters())):
+                module.eval()
         return self
 
     def _places_last(self, maps: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class Trunk(Part):
     image_size: Side = 224  # side of the square photos trained on, pixels
     eval_size: Side | None = None  # side measured and served at; None: image_size
     freeze_batch_norm: bool = False  # keep the pretrained statistics, train scale and shift
+    frozen_stages: Annotated[int, Field(ge=0)] = 0  # stages that stay as they are, from the photo on; a stem is one
     drop_path: Share = 0.0
     options: dict[str, Any] = {}  # more arguments for timm's model, as its source names them: channels, say
 

@@ -15,7 +15,7 @@ from engine.errors import BadTable
 from engine.search.filter_syntax import parse
 from engine.search.filters import matches, require_names
 from engine.sources.photos import open_photos
-from engine.sources.tables import columns, read_rows
+from engine.sources.tables import PROBLEM, columns, read_rows
 from trainer.losses.registry import takes_many_labels
 from trainer.recipe import Dataset, Recipe, Task, Validation
 
@@ -112,7 +112,11 @@ def balanced_weights(codes: Codes, balance: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def _rows(table: Path) -> tuple[Row, ...]:
-    return tuple(read_rows(table))
+    rows = tuple(read_rows(table))
+    for number, row in rows:
+        if PROBLEM in row:  # whose cells may be another column's: a wrong label is worse than none
+            raise BadTable(f"{table}, row {number}: {row[PROBLEM]} Mend the row or take it out.")
+    return rows
 
 
 def _select(dataset: Dataset, data: Path, texts: Sequence[str]) -> list[Row]:

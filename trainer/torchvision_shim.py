@@ -35,7 +35,7 @@ def _import_torchvision() -> None:
 def _import_timm() -> ModuleType:
     """timm with the parts the trainer uses loaded, so that `timm.optim` and the like resolve."""
     _import_torchvision()
-    for part in ("timm.data", "timm.layers", "timm.optim", "timm.scheduler", "timm.utils"):
+    for part in ("timm.data", "timm.layers", "timm.models", "timm.optim", "timm.scheduler", "timm.utils"):
         import_module(part)
     return sys.modules["timm"]
 

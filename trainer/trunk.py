@@ -70,6 +70,21 @@ def load_trunk_weights(trunk: nn.Module, file: Path) -> None:
     trunk.load_state_dict(tensors, strict=False)
 
 
+def freeze(trunk: nn.Module, stages: int) -> None:
+    """Takes the first `stages` of timm's coarse groups of layers, the stem first, out of learning.
+
+    What lies before the first layer that learns needs no gradients, so that a step is faster and takes less memory.
+    BadRecipe where the trunk has no more stages than that.
+    """
+    if not stages:
+        return
+    groups = timm.models.group_parameters(trunk, trunk.group_matcher(coarse=True))  # type: ignore[operator]
+    if stages >= len(groups):
+        raise BadRecipe(f"The trunk has {len(groups)} stages and frozen_stages is {stages}; leave one that learns.")
+    for name in (name for stage in range(stages) for name in groups[stage]):
+        trunk.get_parameter(name).requires_grad_(False)
+
+
 def _some(what: str, names: list[str]) -> str:
     return f"{what} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
 

@@ -72,7 +72,8 @@ def command(
         rows = [(label, f"{value:.4f}") for label, value in figures.items()]
         show_table(f"{dataset}, validation", ("label", "precision@1"), rows)
     say(
-        f"{out} holds the model {spec.model_id[:12]}: {spec.dim} numbers a photo, {len(spec.heads)} heads; "
+        f"{out} holds the model {spec.model_id[:12]}: {spec.dim} numbers a photo, {len(spec.heads)} "
+        f"{'head' if len(spec.heads) == 1 else 'heads'}; "
         f"its ONNX and torch differ by at most {export.difference:.1e} on {export.photos} photos."
     )
 

@@ -64,6 +64,24 @@ def test_unfrozen_statistics_learn() -> None:
     assert not torch.equal(norm.running_mean, before)
 
 
+@pytest.mark.parametrize("folded", ["false", "true"])
+def test_frozen_stages_stay_as_they_are_and_the_rest_learns(folded: str) -> None:
+    made = network(("image_size = 32", f"image_size = 32\nfrozen_stages = 2\nfreeze_batch_norm = {folded}")).train()
+    before = {name: tensor.clone() for name, tensor in made.trunk.state_dict().items()}
+    optimizer = torch.optim.SGD([each for each in made.parameters() if each.requires_grad], lr=0.1)
+    made(torch.randn(4, 3, 32, 32)).embedding.square().mul(torch.arange(8)).sum().backward()
+    optimizer.step()
+    after = made.trunk.state_dict()
+    changed = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert {"layer2", "layer3", "layer4"} <= {name.partition(".")[0] for name in changed}
+    assert not [name for name in changed if name.startswith(("conv1", "bn1", "layer1."))]
+
+
+def test_at_least_one_stage_learns() -> None:
+    with pytest.raises(BadRecipe, match="The trunk has 5 stages and frozen_stages is 5"):
+        network(("image_size = 32", "image_size = 32\nfrozen_stages = 5"))
+
+
 def test_an_unknown_trunk_is_refused_with_near_names() -> None:
     with pytest.raises(BadRecipe, match="mobilenetv2_100"):
         make_trunk(shapes_recipe(("test_resnet", "mobilnetv2_100")).trunk)

@@ -79,6 +79,15 @@ def test_a_filter_that_nothing_passes_is_refused(data: Path) -> None:
         read_training_data(shapes_recipe(('where = "split=train"', 'where = "split=tarin"')), data)
 
 
+def test_a_row_whose_cells_have_slipped_is_not_trained_on(tmp_path: Path) -> None:
+    folder = draw_shapes(tmp_path)
+    with (folder / "photos.csv").open("a") as file:
+        file.write("a.png,one,two,three,four,five,six,seven,eight,nine,ten\n")
+    number = len(rows_of(folder))
+    with pytest.raises(BadTable, match=rf"photos\.csv, row {number}: It has 11 cells"):
+        read_training_data(shapes_recipe(), folder)
+
+
 def test_one_class_is_nothing_to_learn(data: Path) -> None:
     with pytest.raises(BadTable, match="finds 1 different 'category'"):
         read_training_data(shapes_recipe(('where = "split=train"', 'where = "category=disc"')), data)
