@@ -80,7 +80,7 @@ class Trainer:
         self._optimizer = make_optimizer(self.network, schedule)
         self._sampler = BatchSampler(data.sets, recipe.seed)
         self._rates = Rates(self._optimizer, schedule, self._sampler.steps_per_epoch)
-        self._average = timm.utils.ModelEmaV3(self.network, schedule.ema, use_warmup=True) if schedule.ema else None
+        self._average = _make_average(self.network, schedule.ema) if schedule.ema else None
         self._dtype = choose_precision(schedule.precision, machine.device)
         self._finish = Finisher(
             recipe.augment, preprocess.mean, preprocess.std, [each.quota for each in data.sets], machine.device
@@ -264,6 +264,14 @@ class Trainer:
                     f"{name} became {value} in step {self.step + 1} of {self.total_steps}; lower learning_rate and "
                     f'head_learning_rate, or set precision = "float32" ({kept}).'
                 )
+
+
+def _make_average(network: Network, decay: float) -> Any:
+    """A moving average of the weights that spans about the last third of the steps so far, until `decay` is its limit.
+
+    Step t weighs in with 3 / (t + 3): polynomial-decay averaging (Shamir and Zhang, arXiv:1212.1824, eta = 2).
+    """
+    return timm.utils.ModelEmaV3(network, decay, use_warmup=True, warmup_gamma=3.0, warmup_power=1.0)
 
 
 def summary(line: Mapping[str, Any]) -> str:
