@@ -70,12 +70,16 @@ class Scan:
         nprobe, depth = min(manifest.nprobe, gallery.lists), scaled(manifest.depth, self.k)
         while True:
             with self.watch.stage("scan"):
-                rows, scanned, visited = _scan_codes(gallery, self.queries, nprobe, min(depth, gallery.rows))
+                found, scanned, visited = _scan_codes(gallery, self.queries, nprobe, min(depth, gallery.rows))
+                rows = found if gallery.alive is None else found[gallery.alive[found]]
+            if 4 * len(rows) < 3 * len(found) and depth < scanned:
+                depth *= 2  # deleted photos took many of the places: the measured depth was not reached
+                continue
             ranking = self._ranked(rows, self._compared(rows))
             if len(ranking) >= need:
                 return Found(ranking, "lists", visited, scanned, len(rows))
             if nprobe == gallery.lists:
-                return self._everything(np.arange(gallery.rows))
+                return self._everything(gallery.rows_left())
             nprobe, depth = min(2 * nprobe, gallery.lists), DEEPER * depth
 
     def _nearest_survivors(self, selection: Selection) -> Found:
