@@ -1,7 +1,7 @@
 """The search engine: an index opened for questions, and with a catalogue kept up to date with it."""
 
 from pathlib import Path
-from threading import Condition, Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -27,8 +27,6 @@ from engine.vision.model import Model
 LOOK_EVERY_S = 0.1  # seconds between two looks at the catalogue
 AGAIN_AFTER_S = 1.0  # seconds until the next look after one that failed
 
-__all__ = ["ProductDetail", "SearchEngine"]
-
 
 class SearchEngine:
     """Answers queries, each from one immutable snapshot; safe to share between threads."""
@@ -40,11 +38,12 @@ class SearchEngine:
         """
         self._encoder, self._threads = encoder, threads
         self._snapshot = Snapshot(Base.open(generation, encoder, threads=threads))
-        self._changed = Condition()
-        self._stop = Event()
+        self._follower: Follower | None = None
+        self._looking = Lock()
         self._thread: Thread | None = None
+        self._stop = Event()
         self._own_catalogue: Catalogue | None = None
-        self.problem: str | None = None
+        self.problem: str | None = None  # why the catalogue cannot be followed at present
 
     @classmethod
     def open(
@@ -102,44 +101,47 @@ class SearchEngine:
         return self._snapshot.delta.change_number
 
     def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
-        """Whether the changes up to this number can be found, waiting for them for up to `timeout_s` seconds."""
+        """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
+
+        Raises LookalikeError where the catalogue or the index cannot be read now.
+        """
         deadline = monotonic() + timeout_s
-        with self._changed:
-            while self.change_number < change_number:
-                left = deadline - monotonic()
-                if left <= 0 or self._stop.is_set():
+        while self.change_number < change_number:
+            if self._follower is None or self._stop.is_set():
+                return False
+            if not self._look_once(self._follower) and self.change_number < change_number:
+                if monotonic() >= deadline:
                     return False
-                self._changed.wait(left)
+                self._stop.wait(min(LOOK_EVERY_S, deadline - monotonic()))
         return True
 
     def _follow(self, index_dir: Path, catalogue: Catalogue, *, catch_up: bool) -> None:
-        follower = Follower(index_dir, catalogue, self._snapshot, self._open_base)
+        self._follower = Follower(index_dir, catalogue, self._snapshot, self._open_base)
         if catch_up:
-            wanted = catalogue.change_number()
-            while follower.snapshot.delta.change_number < wanted and follower.step():
-                pass
-            self._snapshot = follower.snapshot
-        self._thread = Thread(target=self._keep_following, args=(follower,), name="follow", daemon=True)
+            self.caught_up(catalogue.change_number())
+        self._thread = Thread(target=self._keep_following, args=(self._follower,), name="follow", daemon=True)
         self._thread.start()
 
     def _open_base(self, generation: Generation, before: Base) -> Base:
         return Base.open(generation, self._encoder, threads=self._threads, before=before)
+
+    def _look_once(self, follower: Follower) -> bool:
+        """One step of the follower; False if there was nothing new."""
+        with self._looking:
+            more = follower.step()
+            self._snapshot = follower.snapshot
+            return more
 
     def _keep_following(self, follower: Follower) -> None:
         """Until the engine is closed: what cannot be read now is tried again, while the last snapshot answers."""
         pause = 0.0
         while not self._stop.wait(pause):
             try:
-                more = follower.step()
+                pause = 0.0 if self._look_once(follower) else LOOK_EVERY_S
                 self.problem = None
-                pause = 0.0 if more else LOOK_EVERY_S
             except LookalikeError as error:
                 self.problem = str(error)
                 pause = AGAIN_AFTER_S
-            if follower.snapshot is not self._snapshot:
-                with self._changed:
-                    self._snapshot = follower.snapshot
-                    self._changed.notify_all()
 
     # --- What is in it ---------------------------------------------------------------------------------------------
 
