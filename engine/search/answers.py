@@ -97,22 +97,14 @@ class Question:
         """The first k products, each checked against the filter once more, value by value."""
         hits: list[Hit] = []
         for place in range(len(ranking)):
-            hit = self._hit(int(ranking.ordinals[place]), int(ranking.rows[place]), float(ranking.scores[place]))
-            if filter is None or matches(filter, hit.facets):
-                hits.append(hit)
+            product = self.snapshot.seen(int(ranking.ordinals[place]))
+            if filter is None or matches(filter, product.facets):
+                photo_id = self.snapshot.photo_id(int(ranking.rows[place]))
+                score = float(ranking.scores[place])
+                hits.append(Hit(product.product_id, product.title, product.facets, score, photo_id))
             if len(hits) == self.query.k:
                 break
         return tuple(hits)
-
-    def _hit(self, ordinal: int, row: int, score: float) -> Hit:
-        snapshot = self.snapshot
-        return Hit(
-            product_id=snapshot.product_id(ordinal),
-            title=snapshot.title(ordinal),
-            facets=snapshot.facets_of(ordinal),
-            score=score,
-            photo_id=snapshot.photo_id(row),
-        )
 
     def _plan(self, found: Found, matching: int) -> Plan:
         snapshot, selection, live = self.snapshot, self.selection, self._live_rows

@@ -220,7 +220,8 @@ def _plain(product: Product) -> Product:
 
 
 def _is_seen_as(snapshot: Snapshot, ordinal: int, product: Product) -> bool:
-    return snapshot.title(ordinal) == product.title and snapshot.facets_of(ordinal) == product.facets
+    seen = snapshot.seen(ordinal)
+    return seen.title == product.title and seen.facets == product.facets
 
 
 def _uris(snapshot: Snapshot, touched: Sequence[Touched]) -> Mapping[int, str]:

@@ -92,6 +92,12 @@ class Layer:
     def __len__(self) -> int:
         return len(self.owners)
 
+    def place(self, ordinal: int) -> int | None:
+        """Where a product is in the table, None where it is not."""
+        near = int(np.searchsorted(self._owners_rising, ordinal))
+        here = near < len(self) and int(self._owners_rising[near]) == ordinal
+        return int(self._by_owner[near]) if here else None
+
     def places(self, ordinals: Ints) -> Ints:
         """Where these products are in the table: [n], -1 for those that are not."""
         near = np.searchsorted(self._owners_rising, ordinals).clip(max=len(self) - 1)

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.catalogue.schema import Facet, FacetValue
+from engine.catalogue.schema import Facet, FacetValue, Product
 from engine.errors import UnknownPhoto, UnknownProduct
 from engine.search.base import Base
 from engine.search.delta import Delta, LivePhotos
@@ -33,7 +33,7 @@ class ProductDetail:
 
     product_id: str
     title: str | None
-    facets: dict[str, FacetValue]
+    facets: Mapping[str, FacetValue]
     photo_ids: tuple[int, ...]
 
 
@@ -83,8 +83,9 @@ class Snapshot:
     def product(self, product_id: str) -> ProductDetail:
         """Raises UnknownProduct."""
         ordinal = self.ordinal(product_id)
+        product = self.seen(ordinal)
         photo_ids = sorted(map(self.photo_id, self.rows_of_product(ordinal).tolist()))
-        return ProductDetail(product_id, self.title(ordinal), self.facets_of(ordinal), tuple(photo_ids))
+        return ProductDetail(product_id, product.title, product.facets, tuple(photo_ids))
 
     def photo(self, photo_id: int) -> bytes:
         """The bytes of a photo's file. Raises UnknownPhoto, or MissingFile where the file is gone."""
@@ -130,20 +131,15 @@ class Snapshot:
                 return int(layer.owners[place])
         return None
 
-    def product_id(self, ordinal: int) -> str:
-        """The client's id of a product."""
+    def seen(self, ordinal: int) -> Product:
+        """A product as it is found now."""
         products, place = self._table_of(ordinal)
-        return products.product_id(place)
+        return Product(products.product_id(place), products.title(place), products.facets_of(place))
 
     def title(self, ordinal: int) -> str | None:
         """The title of a product, None where it has none."""
         products, place = self._table_of(ordinal)
         return products.title(place)
-
-    def facets_of(self, ordinal: int) -> dict[str, FacetValue]:
-        """The values of a product by facet name, without those it lacks."""
-        products, place = self._table_of(ordinal)
-        return products.facets_of(place)
 
     def certain(self, ordinal: int) -> dict[str, Floats]:
         """The facets of a product as if the model's heads had predicted them: [classes] by head name."""
@@ -192,8 +188,11 @@ class Snapshot:
 
     def _table_of(self, ordinal: int) -> tuple[Products, int]:
         """The table that has the last word about a product, and the product's place in it."""
-        ((products, _, _, places),) = self._tables_of(np.array([ordinal]))
-        return products, int(places[0])
+        for layer in reversed(self.delta.layers):
+            place = layer.place(ordinal)
+            if place is not None:
+                return layer.products, place
+        return self.base.products, ordinal
 
     def _tables_of(self, ordinals: Ints) -> Iterator[tuple[Products, Attributes, Ints, Ints]]:
         """Products [n] by the table that has the last word about them: the table, what heads can say about it, which

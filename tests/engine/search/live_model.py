@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import FacetType, FacetValue, Product
-from engine.catalogue.store import Catalogue
 from engine.errors import UnknownProduct
 from engine.search.facet_counts import without
 from engine.search.filters import Equal, Exists, Filter, Not, OneOf, Range, bind, matches, values_of
@@ -21,8 +20,7 @@ from engine.search.query import Query
 from engine.search.search_engine import SearchEngine
 from engine.updates import Updates, Upsert
 from engine.vision.photo_vectors import vectors_of
-from tests.fakes import FakeEncoder
-from tests.indexer.shop import COLOURS, draw
+from tests.indexer.shop import COLOURS, Shop, draw
 
 TOLERANCE = 2e-6
 FILTERS: tuple[Filter | None, ...] = (
@@ -47,16 +45,19 @@ class Shown:
 class LiveModel:
     """The model, and the catalogue that it is the model of; every change goes to both."""
 
-    def __init__(self, catalogue: Catalogue, encoder: FakeEncoder, rng: np.random.Generator, products: int) -> None:
-        """`products` is how many different product ids there are."""
-        self.catalogue = catalogue
-        self.encoder = encoder
-        self.updates = Updates(catalogue, encoder)
+    def __init__(self, opened: Shop, rng: np.random.Generator, products: int, *, at_once: int = 3) -> None:
+        """`products` is how many different product ids there are, `at_once` how many are changed together at most."""
+        self.catalogue = opened.catalogue
+        self.encoder = opened.encoder
+        self.updates = Updates(opened.catalogue, opened.encoder, opened.folder / "photos")
         self.rng = rng
         self.ids = [f"p{number:04d}" for number in range(products)]
+        self.at_once = at_once
+        self.operations = 0
         self.shown: dict[str, Shown] = {}
         self.change_number = 0
         self._vectors: dict[str, NDArray[np.float16]] = {}
+        self._photos: dict[tuple[int, int], bytes] = {}
         self._learn()
 
     def _learn(self) -> None:
@@ -67,9 +68,15 @@ class LiveModel:
                 self.shown[product.product_id] = Shown(product.title, dict(product.facets))
             for photo in view.photos():
                 number, which = int(photo.product_id[1:]), len(self.shown[photo.product_id].photos)
-                data = draw(number, which)
+                data = self.photo(number, which)
                 assert sha256(data).hexdigest() == photo.content_hash
                 self.shown[photo.product_id].photos[photo.photo_id] = self.vector(data)
+
+    def photo(self, number: int, which: int) -> bytes:
+        """A photo of a product, drawn once."""
+        if (number, which) not in self._photos:
+            self._photos[number, which] = draw(number, which)
+        return self._photos[number, which]
 
     def vector(self, data: bytes) -> NDArray[np.float16]:
         """What the encoder sees in a photo, remembered."""
@@ -86,8 +93,9 @@ class LiveModel:
         kinds[self.rng.integers(len(kinds))]()
 
     def upsert(self) -> None:
-        """One to three products with up to two photos each, in one transaction."""
-        chosen = self.rng.choice(self.ids, self.rng.integers(1, 4), replace=False).tolist()
+        """A few products with up to two photos each, in one transaction."""
+        chosen = self.rng.choice(self.ids, self.rng.integers(1, self.at_once + 1), replace=False).tolist()
+        self.operations += len(chosen)
         upserts = [self._drawn(product_id) for product_id in chosen]
         done = self.updates.upsert_many(upserts)
         for upsert, written in zip(upserts, done.written, strict=True):
@@ -104,7 +112,7 @@ class LiveModel:
             facets["colour"] = COLOURS[self.rng.integers(3)]
         if self.rng.random() < 0.7:
             facets["price"] = float(self.rng.integers(12))
-        photos = [draw(int(product_id[1:]), int(which)) for which in self.rng.choice(5, self.rng.integers(3))]
+        photos = [self.photo(int(product_id[1:]), int(which)) for which in self.rng.choice(5, self.rng.integers(3))]
         title = f"Title {self.rng.integers(100)}" if self.rng.random() < 0.3 else None
         return Upsert(product_id, title, facets, photos)
 
@@ -116,14 +124,17 @@ class LiveModel:
         values: dict[str, FacetValue] = {"price": float(self.rng.integers(12))}
         unset = ["colour"] if self.rng.random() < 0.3 else []
         self.change_number = self.updates.set_facets(product_id, values, unset).change_number
+        self.operations += 1
         mine.facets |= values
         for name in unset:
             mine.facets.pop(name, None)
 
     def delete_product(self) -> None:
-        if self.shown:
-            product_id = self._any()
-            self.change_number = self.updates.delete([product_id]).change_number
+        count = min(len(self.shown), int(self.rng.integers(1, max(2, self.at_once // 2 + 1))))
+        chosen = self.rng.choice(sorted(self.shown), count, replace=False).tolist() if count else []
+        self.change_number = self.updates.delete(chosen).change_number
+        self.operations += count
+        for product_id in chosen:
             del self.shown[product_id]
 
     def delete_photo(self) -> None:
@@ -131,6 +142,7 @@ class LiveModel:
         if owners:
             photo_id = int(self.rng.choice(sorted(owners)))
             self.change_number = self.updates.delete(photo_ids=[photo_id]).change_number
+            self.operations += 1
             del self.shown[owners[photo_id]].photos[photo_id]
 
     def _any(self) -> str:
@@ -162,6 +174,7 @@ class LiveModel:
 
     def check_search(self, engine: SearchEngine, query: NDArray[np.float32], filter: Filter | None) -> None:
         """With k beyond what there is every product is an answer: nothing deleted, nothing lost, each with its score."""
+        self.operations += 1
         result = engine.search(Query(vector=query, k=1000, mode="exact", filter=filter))
         assert result.exact is not None
         best = self.best(query, filter)
