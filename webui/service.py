@@ -59,6 +59,11 @@ class Engine(Protocol):
     def generation(self) -> str: ...
     @property
     def manifest(self) -> Manifest: ...
+    @property
+    def change_number(self) -> int: ...
+    @property
+    def problem(self) -> str | None:
+        """Why the catalogue cannot be followed at present."""
 
     def search(self, query: Query) -> SearchResult:
         """Raises BadQuery, BadFilter, BadImage, UnknownProduct."""
@@ -156,6 +161,8 @@ class SearchService:
             photos=engine.photos,
             generation=engine.generation,
             model_id=engine.manifest.model_id,
+            change_number=engine.change_number,
+            stale=engine.problem is not None,
         )
 
 

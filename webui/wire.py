@@ -225,13 +225,16 @@ class PhotoQuery(Request):
 
 
 class Health(Answer):
-    """What answers here."""
+    """What answers here. It knows the catalogue up to its change `change_number`; `stale` says that it cannot follow
+    the catalogue at present and answers as before."""
 
     status: Literal["ok"]
     products: int
     photos: int
     generation: str
     model_id: str
+    change_number: int = 0
+    stale: bool = False
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The search engine: an index opened for questions, and with a catalogue kept up to date with it."""
 
+import logging
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -23,6 +24,8 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1  # seconds between two looks at the catalogue
 AGAIN_AFTER_S = 1.0  # seconds until the next look after one that failed
@@ -140,6 +143,8 @@ class SearchEngine:
                 pause = 0.0 if self._look_once(follower) else LOOK_EVERY_S
                 self.problem = None
             except LookalikeError as error:
+                if self.problem != str(error):  # once, not every second
+                    log.warning("The index cannot follow its catalogue and answers as before: %s", error)
                 self.problem = str(error)
                 pause = AGAIN_AFTER_S
 
