@@ -94,6 +94,12 @@ class WrongCatalogue(LookalikeError):
     code = "wrong_catalogue"
 
 
+class LogTrimmed(LookalikeError):
+    """Changes that a follower has not seen were forgotten: open the newest generation of the index, or build one."""
+
+    code = "log_trimmed"
+
+
 class DamagedFile(LookalikeError):
     """A file that is shorter, longer or other than its manifest says: restore or rebuild it."""
 
