@@ -42,12 +42,20 @@ def sample_size(photos: int, lists: int) -> int:
     return min(photos, max(SAMPLE_FLOOR, lists * SAMPLE_PER_LIST))
 
 
-def train(sample: Floats, lists: int) -> Quantizer:
+def codec_for(dim: int, lists: int, bytes_per_photo: int | None = None) -> str:
+    """The FAISS factory string of the codec whose codes take at most `bytes_per_photo`, two sub-spaces a byte."""
+    subspaces = subspaces_for(dim)
+    if bytes_per_photo is not None:
+        subspaces = max(count for count in range(1, dim + 1) if dim % count == 0 and count <= 2 * bytes_per_photo)
+    return f"IVF{lists},PQ{subspaces}x4fsr"
+
+
+def train(sample: Floats, lists: int, codec: str | None = None) -> Quantizer:
     """Learns centroids and codec from `sample` [n, dim], L2 norm 1, n >= 1; the same sample gives the same result."""
     import faiss  # not above: `engine.storage.ivf` says how its threads wait before it loads
 
     dim = sample.shape[1]
-    codec = f"IVF{lists},PQ{subspaces_for(dim)}x4fsr"
+    codec = codec or codec_for(dim, lists)
     index = faiss.index_factory(dim, codec, faiss.METRIC_INNER_PRODUCT)
     # a small catalogue is no mistake to be warned of
     index.cp.min_points_per_centroid = 1

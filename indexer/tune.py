@@ -48,17 +48,17 @@ def draw_held_out(products: int, rng: np.random.Generator) -> Ints:
     return np.sort(rng.choice(products, ASKED, replace=False))
 
 
-def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Tuning:
-    """Chooses the cheapest settings that reach the target, and measures them."""
+def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator, target: float = TARGET) -> Tuning:
+    """Chooses the cheapest settings that reach the `target` recall, and measures them."""
     questions = Questions.ask(gallery, _draw_rows(gallery, held_out, rng), AT)
     if len(questions) < 2:
         return _everything(gallery)
     half = len(questions) // 2
     choosing, measuring = questions.part(0, half), questions.part(half, len(questions))
-    nprobe, depth = _choose(gallery, choosing)
+    nprobe, depth = _choose(gallery, choosing, target)
     budgets = [budget for budget in BUDGETS if budget < gallery.rows] + [gallery.rows]
     table = _filtered_recalls(gallery, choosing.part(0, ASKED_FILTERED), budgets, rng)
-    position = next((at for at, recalls in enumerate(table.T) if reaches_target(recalls)), len(budgets) - 1)
+    position = next((at for at, recalls in enumerate(table.T) if reaches_target(recalls, target)), len(budgets) - 1)
     filtered = _filtered_recalls(gallery, measuring.part(0, ASKED_FILTERED), [budgets[position]], rng)[:, 0]
     whose = "products outside the codec's sample" if len(held_out) else "the catalogue"
     how = f"best {AT} products, exact search as truth; photos of {whose}, each left out of its own gallery"
@@ -74,9 +74,9 @@ def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Tuning:
     )
 
 
-def reaches_target(recalls: NDArray[np.float64]) -> bool:
-    """Whether the recalls of the single queries [q] reach the target by more than a standard error."""
-    return bool(recalls.mean() - recalls.std() / math.sqrt(len(recalls)) >= TARGET)
+def reaches_target(recalls: NDArray[np.float64], target: float = TARGET) -> bool:
+    """Whether the recalls of the single queries [q] reach the `target` by more than a standard error."""
+    return bool(recalls.mean() - recalls.std() / math.sqrt(len(recalls)) >= target)
 
 
 def interval_95(share: float, count: int) -> tuple[float, float]:
@@ -100,7 +100,7 @@ def _draw_rows(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> In
     return order[:ASKED]
 
 
-def _choose(gallery: Gallery, questions: Questions) -> tuple[int, int]:
+def _choose(gallery: Gallery, questions: Questions, target: float) -> tuple[int, int]:
     """The nprobe and depth that reach the target at the least cost; all lists and the greatest depth if none do."""
     depths = [depth for depth in DEPTHS if depth < gallery.rows] + [min(DEPTHS[-1], gallery.rows)]
     rows_per_list = gallery.rows / gallery.quantizer.lists
@@ -109,7 +109,7 @@ def _choose(gallery: Gallery, questions: Questions) -> tuple[int, int]:
         if nprobe * rows_per_list >= least:
             break
         recalls = _recalls(gallery, questions, nprobe, depths)
-        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column)), None)
+        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None)
         if depth is not None and (cost := nprobe * rows_per_list + depth * RERANK_COST) < least:
             best, least = (nprobe, depth), cost
     return best

@@ -34,6 +34,16 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def link(source: Path, path: Path) -> None:
+    """Gives a file that never changes a second name; a copy where the file system has no links."""
+    with replacing(path) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, partial)
+
+
 def sync(path: Path) -> None:
     """Returns when the file, or the names in the directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -13,7 +13,7 @@ from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.store import Catalogue
 from engine.telemetry import SILENT, Progress
 from engine.vision.model import Model
-from indexer.build import BuildReport, build_index
+from indexer.build import BuildOptions, BuildReport, build_index
 from tests.fakes import GRID, FakeEncoder, tiny_model
 
 COLOURS = ("Blue", "Green", "Red")
@@ -55,12 +55,18 @@ class Shop:
         *,
         out: Path | None = None,
         shards: int | None = None,
+        workers: int | None = None,
         progress: Progress = SILENT,
     ) -> BuildReport:
         """Builds the index with the shop's model, or another."""
         encoder = self.encoder if model is None else encoder_of(model)
         return build_index(
-            self.catalogue, model or self.model, out or self.index, encoder=encoder, shards=shards, progress=progress
+            self.catalogue,
+            model or self.model,
+            out or self.index,
+            encoder=encoder,
+            options=BuildOptions(shards=shards, workers=workers),
+            progress=progress,
         )
 
 
