@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.storage.ivf import Floats, Ints, Quantizer
+from engine.storage.ivf import Floats, Ints, Quantizer, allow
 from engine.storage.shard import Shard
 
 QUERIES = 64  # compared with everything at a time
+COSINES = 2**26  # that are held at a time: 256 MiB
 ROWS = 65536  # brought to float32 at a time
 TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
 
@@ -28,6 +29,11 @@ class Gallery:
         self.lists: Ints = np.concatenate([np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards])
         self._by_product = np.argsort(self.ordinals, kind="stable")
         self._first = np.searchsorted(self.ordinals[self._by_product], np.arange(products))
+
+    @property
+    def at_once(self) -> int:
+        """How many queries to compare with everything at a time, so that memory stays bounded whatever the catalogue."""
+        return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:
         """[n] rows -> [n, dim]."""
@@ -63,6 +69,19 @@ class Gallery:
         best = np.argsort(-np.concatenate(scores, axis=1), axis=1, kind="stable")[:, :depth]
         return np.take_along_axis(np.concatenate(rows, axis=1), best, axis=1)
 
+    def scores(self, query: Floats, rows: Ints) -> tuple[Floats, Ints]:
+        """What the codes of these rows say about one query [1, dim]: scores [n] and the rows [n], in another order."""
+        similarities, lists = self.quantizer.nearest(query, self.quantizer.lists)
+        scores, found = [], []
+        for begin, shard in zip(self.starts, self.shards, strict=False):
+            mine = rows[(rows >= begin) & (rows < begin + shard.rows)] - begin
+            allowed = np.zeros(shard.rows, np.bool_)
+            allowed[mine] = True
+            shard_scores, shard_rows = shard.codes.scan(query, lists, similarities, len(mine), allow(allowed))
+            scores.append(shard_scores[shard_rows >= 0])
+            found.append(shard_rows[shard_rows >= 0] + begin)
+        return np.concatenate(scores), np.concatenate(found)
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -96,8 +115,8 @@ class Questions:
         """Answers `rows` exactly; photos without any other to find are left out."""
         vectors = gallery.vectors(rows)
         truths: list[Truth] = []
-        for start in range(0, len(rows), QUERIES):
-            block = slice(start, start + QUERIES)
+        for start in range(0, len(rows), gallery.at_once):
+            block = slice(start, start + gallery.at_once)
             cosines = gallery.cosines(vectors[block])
             cosines[np.arange(len(cosines)), rows[block]] = -np.inf
             truths += [Truth.of(best, at) for best in gallery.best_by_product(cosines)]
