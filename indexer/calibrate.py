@@ -14,9 +14,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.search.group import best_per_product
+from engine.search.group import best_products
 from engine.search.misses import Misses
-from engine.storage.ivf import Floats, Ints, allow
+from engine.storage.ivf import Floats, Ints
 from engine.storage.manifest import FilterCalibration
 from indexer.gallery import Gallery, Questions, Truth
 
@@ -43,7 +43,9 @@ class Trial:
     missed: float
 
 
-def calibrate(gallery: Gallery, questions: Questions, at: int, allowed: float, rng: np.random.Generator) -> FilterCalibration:
+def calibrate(
+    gallery: Gallery, questions: Questions, at: int, allowed: float, rng: np.random.Generator
+) -> FilterCalibration:
     """Measures on questions (at least one), and tries filters on them. `allowed` is the share of the `at` best that a
     filtered search may miss."""
     first = FilterCalibration(TAILS, *_excess(gallery, questions), _code_excess(gallery, questions), 1.0)
@@ -64,10 +66,11 @@ def try_filters(
     for block in _blocks(gallery, questions):
         cosines = gallery.cosines(block.vectors)
         similarities = gallery.quantizer.similarities(block.vectors)
+        anchors = gallery.cosines(gallery.vectors(rng.integers(gallery.rows, size=len(block))))
         for number, row in enumerate(block.rows):
             for turn, kind in enumerate(get_args(Kind)):
                 share = SHARES[(number + turn) % len(SHARES)]
-                passes = _draw_filter(gallery, kind, share, cosines[number], rng)[gallery.ordinals]
+                passes = _draw_filter(gallery, kind, share, cosines[number], anchors[number], rng)[gallery.ordinals]
                 passes[row] = False
                 survivors = np.flatnonzero(passes)
                 if len(survivors):
@@ -75,14 +78,15 @@ def try_filters(
                     yield Trial(kind, share, *result)
 
 
-def _draw_filter(gallery: Gallery, kind: Kind, share: float, cosines: Floats, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[products] which pass."""
+def _draw_filter(
+    gallery: Gallery, kind: Kind, share: float, cosines: Floats, anchor: Floats, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """[products] which pass, from the cosines of all photos with the query and with some photo."""
     match kind:
         case "independent":
             wish = rng.random(gallery.products, np.float32)
         case "near":
-            anchor = gallery.vectors(rng.integers(gallery.rows, size=1))
-            wish = gallery.best_by_product(gallery.cosines(anchor))[0]
+            wish = gallery.best_by_product(anchor[None])[0]
         case "far":
             wish = -gallery.best_by_product(cosines[None])[0]
     size = max(1, round(gallery.products * share))
@@ -117,7 +121,7 @@ def _search(
 
 def _kth_best(scores: Floats, ordinals: NDArray[np.int32], k: int) -> float:
     """The cosine of the k-th best product, -inf where there are fewer."""
-    best = best_per_product(ordinals, np.arange(len(scores)), scores).scores
+    best = best_products(ordinals, np.arange(len(scores)), scores, k).scores
     return float(best[k - 1]) if len(best) >= k else -np.inf
 
 

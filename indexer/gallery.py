@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.storage.halves import widen
 from engine.storage.ivf import Floats, Ints, Quantizer, allow
 from engine.storage.shard import Shard
 
 QUERIES = 64  # compared with everything at a time
 COSINES = 2**26  # that are held at a time: 256 MiB
-ROWS = 65536  # brought to float32 at a time
+ROWS = 4096  # brought to float32 at a time: few enough to stay in a cache
 TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
 
 
@@ -41,7 +42,7 @@ class Gallery:
         owners = np.searchsorted(self.starts, rows, side="right") - 1
         for number, shard in enumerate(self.shards):
             mine = owners == number
-            found[mine] = shard.vectors[rows[mine] - self.starts[number]]
+            found[mine] = widen(np.asarray(shard.vectors[rows[mine] - self.starts[number]]))
         return found
 
     def cosines(self, queries: Floats) -> Floats:
@@ -49,7 +50,7 @@ class Gallery:
         found = np.empty((len(queries), self.rows), np.float32)
         for begin, shard in zip(self.starts, self.shards, strict=False):
             for start in range(0, shard.rows, ROWS):
-                block = shard.vectors[start : start + ROWS].astype(np.float32)
+                block = widen(np.asarray(shard.vectors[start : start + ROWS]))
                 found[:, begin + start : begin + start + len(block)] = queries @ block.T
         return found
 

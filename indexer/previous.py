@@ -91,7 +91,9 @@ def given_vectors(vectors: NDArray[np.float16] | Path, dim: int, work: Path) -> 
         np.save(path, vectors)
     found = np.load(path, mmap_mode="r")
     if found.dtype != np.float16 or found.ndim != 2 or found.shape[1] != dim:
-        raise BadCall(f"The vectors are {found.dtype} {list(found.shape)}; give float16 [n, {dim}], the model's length.")
+        raise BadCall(
+            f"The vectors are {found.dtype} {list(found.shape)}; give float16 [n, {dim}], the model's length."
+        )
     numbers = work / "given.contents.npy"
     write_contents_of_numbers(numbers, len(found))
     return Source(np.load(numbers, mmap_mode="r"), VectorFile(path, "npy", len(found), dim))

@@ -11,8 +11,8 @@ from PIL.Image import Image
 from engine.errors import BadQuery, UnknownProduct
 from engine.search.gallery import Gallery
 from engine.search.query import Query
-from engine.search.rerank import widen
 from engine.search.similar import Attributes
+from engine.storage.halves import widen
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.heads import Heads, Prediction

@@ -19,12 +19,12 @@ from engine.search.look import Eyes, Look
 from engine.search.masks import Mask
 from engine.search.plan import Plan, products_needed
 from engine.search.query import Exact, Hit, Query, SearchResult
-from engine.search.rerank import widen
 from engine.search.scan import Found, Scan
 from engine.search.selection import Selection, Selections
 from engine.search.similar import NEAR_COPY, Attributes, like_it
 from engine.sources.photos import read_photo
 from engine.storage.generation import Generation, open_index
+from engine.storage.halves import widen
 from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder, OpenVinoEncoder

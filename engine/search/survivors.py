@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.search.codes import Lists, best_codes
 from engine.search.gallery import Gallery
-from engine.search.group import Ranking, best_per_product
+from engine.search.group import Ranking, best_products
 from engine.search.misses import Misses
 from engine.search.plan import codes_are_cheaper, scaled
 from engine.search.rerank import cosines
@@ -23,18 +23,18 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 DEEPER = 4  # times as many photos are followed where codes hide too many results
-BEST = 8  # times as many photos as products that are kept from visit to visit
 
 
 @dataclass(slots=True, eq=False)
 class SurvivorScan:
-    """One search among the survivors of a filter: photos near to any of `queries` (float32 [q, dim], norm 1), for `k`
-    products. `allowed` is the share of the k best that may be missed."""
+    """One search among the survivors of a filter: photos near to any of `queries` (float32 [q, dim], norm 1), `need`
+    products (no fewer than `k`) or those there are. `allowed` is the share of the k best that may be missed."""
 
     gallery: Gallery
     queries: Floats
     selection: Selection
     k: int
+    need: int
     allowed: float
     misses: Misses
     watch: Stopwatch
@@ -106,7 +106,7 @@ class SurvivorScan:
         rows = np.concatenate([rows for rows, _ in self._found])
         scores = np.concatenate([scores for _, scores in self._found])
         rows, places = np.unique(rows, return_index=True)  # a deeper look at the same lists sees the same photos again
-        return best_per_product(self.gallery.ordinals[rows], rows, scores[places])
+        return best_products(self.gallery.ordinals[rows], rows, scores[places], self.need)
 
     def _segments(self, lists: Ints) -> Ints:
         firsts = np.arange(len(self.gallery.shards)) * self.gallery.lists

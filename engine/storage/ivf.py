@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
 from engine.storage.files import replacing
+from engine.storage.halves import widen
 
 # OpenMP reads this once, as it loads: its threads must not spin on cores that others (decoders, the encoder) want
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -151,7 +152,7 @@ class ShardCodes:
         size = lists.list_size(number)
         return faiss.rev_swig_ptr(lists.get_ids(number), size).copy() if size else np.empty(0, np.int64)
 
-    def add(self, vectors: Floats) -> None:
+    def add(self, vectors: NDArray[np.floating]) -> None:
         """Appends [n, dim] as the next n rows. They must come in list order over all calls."""
         _use_threads(len(vectors))
         self._index.add(self._quantizer._turned(vectors))
@@ -256,6 +257,8 @@ def _like(trained: faiss.IndexIVF) -> faiss.IndexIVF:
 
 
 def _rows(vectors: NDArray[np.floating]) -> Floats:
+    if vectors.dtype == np.float16:
+        return widen(np.ascontiguousarray(vectors, np.float16))
     return np.ascontiguousarray(vectors, np.float32)
 
 
