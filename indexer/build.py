@@ -102,15 +102,7 @@ def build_index(
     """
     check_encoder(encoder, model)
     with writing(out):
-        work, watch = start(out), Stopwatch()
-        with watch.stage("read"), catalogue.snapshot() as view:
-            stock = CatalogueStock(catalogue.name, view)
-            last = last_manifest(out, stock, progress)
-            inputs = read(work, stock, options.shards, progress)
-            earlier = known_vectors(out, last, stock, model.spec.model_id, model.spec.dim, work.root, progress)
-        with watch.stage("embed"):
-            embedded = embed(inputs.roster, encoder, earlier.known, work.root, progress)
-        return finish(out, work, inputs, embedded, model, options, None, watch, progress)
+        return build_generation(catalogue, model, out, encoder, options, progress)
 
 
 def build_from_vectors(
@@ -141,6 +133,31 @@ def build_from_vectors(
         with watch.stage("embed"):
             embedded = find_all(inputs.roster, known, work.root)
         return finish(out, work, inputs, embedded, model, options, None, watch, progress)
+
+
+def build_generation(
+    catalogue: Catalogue,
+    model: Model,
+    out: Path,
+    encoder: Encoder,
+    options: BuildOptions,
+    progress: Progress,
+    reuse: str | None = None,
+) -> BuildReport:
+    """`build_index` for who holds the index's lock; with the quantizer of the generation `reuse`, if one is named."""
+    work, watch = start(out), Stopwatch()
+    with watch.stage("read"), catalogue.snapshot() as view:
+        stock = CatalogueStock(catalogue.name, view)
+        last = last_manifest(out, stock, progress)
+        inputs = read(work, stock, options.shards, progress)
+        earlier = known_vectors(out, last, stock, model.spec.model_id, model.spec.dim, work.root, progress)
+    with watch.stage("embed"):
+        embedded = embed(inputs.roster, encoder, earlier.known, work.root, progress)
+    reused = None
+    if reuse is not None:
+        assert last is not None and last[0] == reuse, (last, reuse)
+        reused = Reused(generation_path(out, reuse), last[1], earlier.whole)
+    return finish(out, work, inputs, embedded, model, options, reused, watch, progress)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,16 +294,16 @@ def _train(
     progress.start("Training the quantizer")
     lists = lists_for(layout.photos)
     places = draw_sample(layout, embedded.places, sample_size(layout.photos, lists), held_out, rng)
-    sample = ScatteredVectors(embedded.files, places)[:].astype(np.float32)
+    sample = ScatteredVectors(embedded.files, places).floats()
     codec = codec_for(sample.shape[1], lists, options.bytes_per_photo)
-    inputs = sha256(codec.encode() + sample.tobytes()).hexdigest()
+    inputs = sha256(codec.encode())
+    inputs.update(sample.data)
     path = work.generation / QUANTIZER
-    kept = read_receipt(work.receipts / QUANTIZER, inputs, work.generation)
-    if kept is not None:
+    if read_receipt(work.receipts / QUANTIZER, inputs.hexdigest(), work.generation) is not None:
         return Quantizer.open(path, codec)
     quantizer = train(sample, lists, codec)
     quantizer.save(path)
-    write_receipt(work.receipts / QUANTIZER, inputs, {QUANTIZER: FileEntry.of(path, lists)})
+    write_receipt(work.receipts / QUANTIZER, inputs.hexdigest(), {QUANTIZER: FileEntry.of(path, lists)})
     return quantizer
 
 

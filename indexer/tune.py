@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.storage.ivf import Floats, Ints
 from engine.storage.manifest import Recall
-from indexer.gallery import QUERIES, Gallery, Questions, Truth
+from indexer.gallery import Gallery, Questions, Truth
 
 AT = 10
 TARGET = 0.98  # recall@10 to reach
@@ -145,8 +145,8 @@ def _filtered_recalls(
     """[q, budgets] the recall of each query under a filter when lists are visited until so many photos that pass it
     were seen."""
     recalls = []
-    for start in range(0, len(questions), QUERIES):
-        block = questions.part(start, start + QUERIES)
+    for start in range(0, len(questions), gallery.queries_at_once):
+        block = questions.part(start, start + gallery.queries_at_once)
         cosines = gallery.cosines(block.vectors)
         filters = _draw_filters(gallery, len(block), rng)
         _, orders = gallery.quantizer.nearest(block.vectors, gallery.quantizer.lists)
