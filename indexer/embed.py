@@ -53,8 +53,8 @@ class Unreadable:
 class Embedded:
     """Where the vector of every photo of a roster is.
 
-    `places` int64 [photos], mapped: a row counted over all `files`, -1 for a photo that cannot be read. `encoded` counts
-    the photos that went through the network now; the other vectors were known. `unreadable` are the first
+    `places` int64 [photos], mapped: a row counted over all `files`, -1 for a photo that cannot be read. `encoded`
+    counts the photos that went through the network now; the other vectors were known. `unreadable` are the first
     UNREADABLE_KEPT of the `unreadable_photos`.
     """
 

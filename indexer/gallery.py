@@ -26,7 +26,9 @@ class Gallery:
         self.rows = int(self.starts[-1])
         self.ordinals: NDArray[np.int32] = np.concatenate([shard.ordinals for shard in shards])
         numbers = np.arange(quantizer.lists, dtype=np.int32)
-        self.lists: NDArray[np.int32] = np.concatenate([np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards])
+        self.lists: NDArray[np.int32] = np.concatenate(
+            [np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards]
+        )
         by_product = np.argsort(self.ordinals, kind="stable")
         self._first = np.searchsorted(self.ordinals, np.arange(products), sorter=by_product)
         self._by_product = by_product if self.rows >= 2**31 else by_product.astype(np.int32)

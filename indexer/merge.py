@@ -14,7 +14,7 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import SILENT, Progress
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
-from indexer.build import DEFAULTS, BuildOptions, BuildReport, build_generation, check_encoder
+from indexer.build import DEFAULTS, BuildOptions, BuildReport, Job, build_generation
 from indexer.previous import PRECISION
 from indexer.publish import writing
 from indexer.quantizer import lists_for
@@ -37,42 +37,35 @@ def merge_index(
     count. Raises IndexMissing where there is no generation yet, WrongModel where it was made by another model than
     `model`, DamagedFile where its quantizer or manifest is, and what `build_index` raises.
     """
-    check_encoder(encoder, model)
+    job = Job(catalogue, model, out, encoder, options, progress)
+    job.check()
     with writing(out):
         name = read_current(out)
         manifest = Manifest.read(generation_path(out, name))
         if manifest.change_number == _change_number(catalogue) and manifest.catalogue_id == catalogue.catalogue_id:
             return None
-        return merge_generation(catalogue, model, out, encoder, options, progress, name, manifest)
+        return merge_generation(job, name, manifest)
 
 
-def merge_generation(
-    catalogue: Catalogue,
-    model: Model,
-    out: Path,
-    encoder: Encoder,
-    options: BuildOptions,
-    progress: Progress,
-    name: str,
-    manifest: Manifest,
-) -> BuildReport:
+def merge_generation(job: Job, name: str, manifest: Manifest) -> BuildReport:
     """`merge_index` for who holds the index's lock, whether there are changes or not."""
-    if manifest.model_id != model.spec.model_id or manifest.precision != PRECISION:
+    ours = job.model.spec.model_id
+    if manifest.model_id != ours or manifest.precision != PRECISION:
         raise WrongModel(
-            f"{out} was made by model {manifest.model_id[:12]}, not {model.spec.model_id[:12]}; merge with that one, or "
-            "build anew without --merge."
+            f"{job.out} was made by model {manifest.model_id[:12]}, not {ours[:12]}; merge with that one, or build "
+            "anew without --merge."
         )
-    if problem := manifest.files[QUANTIZER].problem(generation_path(out, name) / QUANTIZER):
+    if problem := manifest.files[QUANTIZER].problem(generation_path(job.out, name) / QUANTIZER):
         raise DamagedFile(problem)
     options = replace(
-        options,
+        job.options,
         shards=manifest.shards,
         bytes_per_photo=manifest.bytes_per_photo_asked,
-        recall=options.recall or manifest.recall_target,
+        recall=job.options.recall or manifest.recall_target,
     )
-    report = build_generation(catalogue, model, out, encoder, options, progress, reuse=name)
+    report = build_generation(replace(job, options=options), reuse=name)
     if lists_for(report.manifest.photos) > OUTGROWN * report.manifest.lists:
-        progress.note(
+        job.progress.note(
             f"The index has outgrown its {report.manifest.lists:,} lists; build it anew without --merge when there is "
             "time, and it answers faster."
         )

@@ -62,12 +62,14 @@ def known_vectors(
     index_dir: Path,
     last: tuple[str, Manifest] | None,
     stock: Stock,
-    model_id: str,
-    dim: int,
+    model: tuple[str, int],
     work: Path,
+    *,
     progress: Progress,
 ) -> Earlier:
-    """All vectors of the model `model_id` that are known, those of the last generation first."""
+    """All vectors of the `model`, its id and the length of its vectors, that are known: those of the last generation
+    first."""
+    model_id, dim = model
     sources: list[Source] = []
     whole: frozenset[int] = frozenset()
     if last is not None:
@@ -91,7 +93,9 @@ def given_vectors(vectors: NDArray[np.float16] | Path, dim: int, work: Path) -> 
         np.save(path, vectors)
     found = np.load(path, mmap_mode="r")
     if found.dtype != np.float16 or found.ndim != 2 or found.shape[1] != dim:
-        raise BadCall(f"The vectors are {found.dtype} {list(found.shape)}; give float16 [n, {dim}], the model's length.")
+        raise BadCall(
+            f"The vectors are {found.dtype} {list(found.shape)}; give float16 [n, {dim}], the model's length."
+        )
     numbers = work / "given.contents.npy"
     write_contents_of_numbers(numbers, len(found))
     return Source(np.load(numbers, mmap_mode="r"), VectorFile(path, "npy", len(found), dim))

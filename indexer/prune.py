@@ -1,4 +1,4 @@
-"""Letting go of what the kept generations make superfluous: older generations, the log below them, vectors they hold."""
+"""Letting go of what the kept generations make superfluous: older ones, the log below them, vectors they hold."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

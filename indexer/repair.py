@@ -23,7 +23,7 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import SILENT, Progress
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
-from indexer.build import DEFAULTS, BuildOptions, BuildReport, build_generation, check_encoder
+from indexer.build import DEFAULTS, BuildOptions, BuildReport, Job, build_generation
 from indexer.merge import merge_generation
 from indexer.publish import put_model, writing
 from indexer.verify import Finding, verify_index
@@ -51,7 +51,8 @@ def repair_index(
     Shards that are whole are linked, vectors that are whole copied. Without its quantizer, its manifest or its list of
     products, a generation is built anew with them. Raises what `build_index` and `merge_index` raise.
     """
-    check_encoder(encoder, model)
+    job = Job(catalogue, model, out, encoder, options, progress)
+    job.check()
     with writing(out):
         findings = tuple(verify_index(out, progress))
         if not findings:
@@ -59,7 +60,7 @@ def repair_index(
         name = _current(out, findings)
         built = None
         if name is None or _damaged(findings, generation_path(out, name)):
-            built = _rebuild(catalogue, model, out, encoder, options, progress, name)
+            built = _rebuild(job, name)
             name = built.generation
         elif _damaged(findings, model_path(out, model.spec.model_id)):
             put_model(out, model)
@@ -84,19 +85,13 @@ def _current(out: Path, findings: Iterable[Finding]) -> str | None:
     return None
 
 
-def _rebuild(
-    catalogue: Catalogue,
-    model: Model,
-    out: Path,
-    encoder: Encoder,
-    options: BuildOptions,
-    progress: Progress,
-    name: str | None,
-) -> BuildReport:
-    if name is not None and (manifest := _mergeable(generation_path(out, name), model.spec.model_id)) is not None:
-        return merge_generation(catalogue, model, out, encoder, options, progress, name, manifest)
-    shards = options.shards or (_shards(generation_path(out, name)) if name is not None else None)
-    return build_generation(catalogue, model, out, encoder, replace(options, shards=shards), progress)
+def _rebuild(job: Job, name: str | None) -> BuildReport:
+    if name is None:
+        return build_generation(job)
+    path = generation_path(job.out, name)
+    if (manifest := _mergeable(path, job.model.spec.model_id)) is not None:
+        return merge_generation(job, name, manifest)
+    return build_generation(replace(job, options=replace(job.options, shards=job.options.shards or _shards(path))))
 
 
 def _shards(generation: Path) -> int | None:

@@ -143,7 +143,9 @@ def _next_owner(product_ids: Texts, owner: int, product_id: str) -> int:
     for number in range(owner + 1, len(product_ids)):
         if product_ids[number] == product_id:
             return number
-    raise UnknownProduct(f"A photo belongs to the product {product_id!r}, which comes too late or not at all; sort them.")
+    raise UnknownProduct(
+        f"A photo belongs to the product {product_id!r}, which comes too late or not at all; sort them."
+    )
 
 
 def _check_photo_ids(photo_ids: Ints, name: str) -> None:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from engine.catalogue.schema import Facet, Photo, Product
 from engine.catalogue.store import Snapshot
 
-
 AT_ONCE = 8192  # photos made into objects together
 
 

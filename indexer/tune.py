@@ -109,7 +109,9 @@ def _choose(gallery: Gallery, questions: Questions, target: float) -> tuple[int,
         if nprobe * rows_per_list >= least:
             break
         recalls = _recalls(gallery, questions, nprobe, depths)
-        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None)
+        depth = next(
+            (depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None
+        )
         if depth is not None and (cost := nprobe * rows_per_list + depth * RERANK_COST) < least:
             best, least = (nprobe, depth), cost
     return best

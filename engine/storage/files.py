@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 DOOMED = ".removed-"  # begins the names of directories that are being removed
 
 

@@ -74,8 +74,8 @@ class Manifest:
     their float16 rows, which reaches `recall`. A filtered query visits lists until it has seen `filter_budget`
     photos that pass, which reaches `filtered_recall`.
 
-    Since format 2: `model_files` are those of the index's copy of the model; `bytes_per_photo_asked` and `recall_target`
-    are what was asked of the build, None where it chose itself.
+    Since format 2: `model_files` are those of the index's copy of the model; `bytes_per_photo_asked` and
+    `recall_target` are what was asked of the build, None where it chose itself.
     """
 
     model_id: str

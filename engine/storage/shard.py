@@ -117,7 +117,6 @@ class Shard:
         """uint8 [rows, 32], the sha256 of each photo's file; mapped."""
         return contents_of(self._content_hashes)
 
-
     def row_of_photo(self, photo_id: int) -> int | None:
         """The row of a photo, None where this shard has it not."""
         position = int(np.searchsorted(self._sorted_photo_ids, photo_id))
@@ -230,9 +229,7 @@ def mapped(beside: Path, suffix: str, shape: tuple[int, ...]) -> Iterator[NDArra
         path.unlink(missing_ok=True)
 
 
-def _order_of(
-    donor: Path, number: int, photos: PhotoRows, chosen: NDArray[np.int64]
-) -> NDArray[np.int64] | None:
+def _order_of(donor: Path, number: int, photos: PhotoRows, chosen: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Where the donor's rows are among the `chosen` photos; None where they are not the same photos."""
     try:
         table = read_table(donor / shard_files(number)[2])

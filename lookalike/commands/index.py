@@ -31,13 +31,16 @@ SHOWN_UNREADABLE = 5
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Processes that fill shards; by default one a core.")
 @click.option(
-    "--bytes-per-photo", type=click.IntRange(1, 4096), help="Memory for each photo's code; chosen by itself if not given."
+    "--bytes-per-photo",
+    type=click.IntRange(1, 4096),
+    help="Memory for each photo's code; chosen by itself if not given.",
 )
 @click.option(
     "--recall", type=click.FloatRange(0.5, 1, max_open=True), help="Recall@10 to tune for; 0.98 if not given."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
+    *,
     where: str,
     model_dir: Path | None,
     out: Path,

@@ -73,7 +73,6 @@ class Shop:
             progress=progress,
         )
 
-
     def merge(self, *, workers: int | None = None, progress: Progress = SILENT) -> BuildReport | None:
         """Folds the catalogue's changes into a new generation."""
         return merge_index(

@@ -16,7 +16,7 @@ from engine.storage.shard import shard_of
 from engine.vision.encoder import Encoded
 from engine.vision.model import Model
 from engine.vision.preprocess import load
-from indexer.build import BuildOptions, build_from_vectors, build_index
+from indexer.build import build_index
 from indexer.publish import writing
 from indexer.verify import verify_index
 from tests.fakes import FakeEncoder, Floats, tiny_model

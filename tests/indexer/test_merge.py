@@ -13,7 +13,7 @@ from engine.search.search_engine import SearchEngine
 from engine.storage.files import sha256_of
 from engine.storage.generation import Generation, generation_names, generation_path, open_index
 from engine.telemetry import SILENT
-from indexer.build import BuildOptions
+from indexer.build import BuildOptions, Job
 from indexer.merge import merge_generation
 from indexer.publish import writing
 from indexer.verify import verify_index
@@ -57,9 +57,8 @@ def built_at_once(opened: Shop, name: str) -> Generation:
         for file in path.glob(f"shard-{shard:04d}.*"):
             file.unlink()
     with writing(copy):
-        report = merge_generation(
-            opened.catalogue, opened.model, copy, opened.encoder, BuildOptions(), SILENT, name, manifest
-        )
+        job = Job(opened.catalogue, opened.model, copy, opened.encoder, BuildOptions(), SILENT)
+        report = merge_generation(job, name, manifest)
     assert report.encoded == report.manifest.photos  # nothing was copied or linked
     return Generation(copy, report.generation)
 
@@ -82,7 +81,10 @@ def test_answers_are_those_of_exact_search_over_all_photos(grown: Shop) -> None:
     grown.merge()
     answers = {}
     truth = {}
-    for name, index in (("merged", grown.index), ("at once", grown.build(out=grown.folder / "fresh", shards=3).path.parents[1])):
+    for name, index in (
+        ("merged", grown.index),
+        ("at once", grown.build(out=grown.folder / "fresh", shards=3).path.parents[1]),
+    ):
         with SearchEngine.open(index, encoder=grown.encoder) as engine:
             generation = open_index(index)
             vectors = np.concatenate([shard.vectors for shard in generation.shards]).astype(np.float64)

@@ -178,9 +178,7 @@ def test_a_stock_without_photos_is_empty(tmp_path: Path) -> None:
         read(Given(["a"], []), tmp_path)
 
 
-def test_the_truth_is_found_a_block_at_a_time(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_truth_is_found_a_block_at_a_time(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_from_vectors(VECTORS, OWNERS, model, tmp_path / "index", options=BuildOptions(shards=2))
     generation = open_index(tmp_path / "index")
     gallery = Gallery(generation.quantizer, generation.shards, 300)
