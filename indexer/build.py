@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.catalogue.schema import Facet, Product
 from engine.catalogue.store import Catalogue
 from engine.errors import WrongModel
+from engine.search.plan import TARGET
 from engine.settings import thread_count
 from engine.storage import products as products_file
 from engine.storage.files import link
@@ -34,11 +35,11 @@ from indexer.known import Ints, Known, ScatteredVectors
 from indexer.layout import Layout, draw_sample, lay_out
 from indexer.previous import PRECISION, given_vectors, known_vectors, last_manifest
 from indexer.publish import Work, next_name, publish, put_model, reclaim, writing
-from indexer.quantizer import codec_for, lists_for, sample_size, train
+from indexer.quantizer import Representation, codec_for, lists_for, sample_size, train
 from indexer.receipts import read_receipt, write_receipt
 from indexer.roster import SPOOL, Roster, write_roster
 from indexer.stock import CatalogueStock, GivenPhotos, Stock
-from indexer.tune import TARGET, draw_held_out, tune
+from indexer.tune import draw_held_out, tune
 from indexer.workers import run, wait_for_workers
 
 SEED = 0  # of the sample and the queries: the same catalogue gives the same index
@@ -51,13 +52,15 @@ class BuildOptions:
     """What may be asked of a build; None chooses.
 
     `shards` to split products over: one a million photos. `workers`, processes that fill them: one a core, and this
-    process alone where there are few photos. `bytes_per_photo` of memory for its code, and `recall` to tune for.
+    process alone where there are few photos. `bytes_per_photo` of memory for its code, `representation` of the code,
+    and `recall` to tune for.
     """
 
     shards: int | None = None
     workers: int | None = None
     bytes_per_photo: int | None = None
     recall: float | None = None
+    representation: Representation = "pq"
 
 
 DEFAULTS = BuildOptions()
@@ -264,6 +267,7 @@ def finish(site: Site, inputs: Inputs, embedded: Embedded, reused: Reused | None
             filter_budget=tuning.filter_budget,
             recall=tuning.recall,
             filtered_recall=tuning.filtered_recall,
+            filter_calibration=tuning.filter_calibration,
             products=layout.products,
             photos=layout.photos,
             shards=inputs.shards,
@@ -297,7 +301,7 @@ def _train(site: Site, layout: Layout, embedded: Embedded, held_out: Ints, rng: 
     lists = lists_for(layout.photos)
     places = draw_sample(layout, embedded.places, sample_size(layout.photos, lists), held_out, rng)
     sample = ScatteredVectors(embedded.files, places).floats()
-    codec = codec_for(sample.shape[1], lists, options.bytes_per_photo)
+    codec = codec_for(sample.shape[1], lists, options.bytes_per_photo, options.representation)
     inputs = sha256(codec.encode())
     inputs.update(sample.data)
     path = work.generation / QUANTIZER

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.storage.ivf import Floats, Ints, Quantizer
+from engine.storage.ivf import Floats, Ints, Quantizer, allow
 from engine.storage.shard import Shard
 
 QUERIES = 64  # compared with everything at a time
@@ -34,9 +34,9 @@ class Gallery:
         self._by_product = by_product if self.rows >= 2**31 else by_product.astype(np.int32)
 
     @property
-    def queries_at_once(self) -> int:
-        """How many queries' cosines to all rows may be held at a time."""
-        return max(1, min(QUERIES, COSINES // self.rows))
+    def at_once(self) -> int:
+        """How many queries to compare with everything at a time, so that memory stays bounded whatever the catalogue."""
+        return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:
         """[n] rows -> [n, dim]."""
@@ -48,7 +48,7 @@ class Gallery:
         return found
 
     def cosines(self, queries: Floats) -> Floats:
-        """[q, dim] -> [q, rows], exact; of at most `queries_at_once` queries."""
+        """[q, dim] -> [q, rows], exact; of at most `at_once` queries."""
         found = np.empty((len(queries), self.rows), np.float32)
         for start, block in self._blocks():
             found[:, start : start + len(block)] = queries @ block.T
@@ -95,6 +95,19 @@ class Gallery:
             rows.append(np.where(shard_rows < 0, -1, shard_rows + begin))
         best = np.argsort(-np.concatenate(scores, axis=1), axis=1, kind="stable")[:, :depth]
         return np.take_along_axis(np.concatenate(rows, axis=1), best, axis=1)
+
+    def scores(self, query: Floats, rows: Ints) -> tuple[Floats, Ints]:
+        """What the codes of these rows say about one query [1, dim]: scores [n] and the rows [n], in another order."""
+        similarities, lists = self.quantizer.nearest(query, self.quantizer.lists)
+        scores, found = [], []
+        for begin, shard in zip(self.starts, self.shards, strict=False):
+            mine = rows[(rows >= begin) & (rows < begin + shard.rows)] - begin
+            allowed = np.zeros(shard.rows, np.bool_)
+            allowed[mine] = True
+            shard_scores, shard_rows = shard.codes.scan(query, lists, similarities, len(mine), allow(allowed))
+            scores.append(shard_scores[shard_rows >= 0])
+            found.append(shard_rows[shard_rows >= 0] + begin)
+        return np.concatenate(scores), np.concatenate(found)
 
 
 def _best_distinct(cosines: Floats, ordinals: NDArray[np.int32], at: int) -> tuple[Floats, NDArray[np.int32]]:

@@ -17,7 +17,7 @@ from engine.search.gallery import Gallery
 from engine.search.group import Ranking
 from engine.search.look import Eyes, Look
 from engine.search.masks import Mask
-from engine.search.plan import MEASURED_AT, Plan, products_needed
+from engine.search.plan import Plan, products_needed
 from engine.search.query import Exact, Hit, Query, SearchResult
 from engine.search.rerank import widen
 from engine.search.scan import Found, Scan
@@ -191,7 +191,7 @@ class SearchEngine:
                 pool = found.ranking.take(np.arange(min(need, len(found.ranking))))
                 similar = self._hits(self._like_it(pool, look, query), check, query.k)
         matching = self.products if selection is None else selection.matching
-        plan = self._plan(found, selection, matching, query.k, watch)
+        plan = self._plan(found, selection, matching, watch)
         return SearchResult(exact, similar, look.predictions, matching, plan)
 
     def _like_it(self, pool: Ranking, look: Look, query: Query) -> Ranking:
@@ -228,18 +228,11 @@ class SearchEngine:
             photo_id=self._gallery.photo_id(row),
         )
 
-    def _plan(self, found: Found, selection: Selection | None, matching: int, k: int, watch: Stopwatch) -> Plan:
-        manifest = self.manifest
-        recall = {
-            "exact": 1.0,
-            "lists": manifest.recall.value if k <= MEASURED_AT else None,
-            "filtered lists": manifest.filtered_recall.value if k <= MEASURED_AT else None,
-            "nothing": None,
-        }
+    def _plan(self, found: Found, selection: Selection | None, matching: int, watch: Stopwatch) -> Plan:
         return Plan(
             path=found.path,
             generation=self.generation,
-            model_id=manifest.model_id,
+            model_id=self.manifest.model_id,
             shards=len(self._gallery.shards),
             lists_visited=found.lists_visited,
             lists_total=self._gallery.lists,
@@ -247,6 +240,6 @@ class SearchEngine:
             rows_reranked=found.rows_reranked,
             survivors=None if selection is None else len(selection.rows),
             matching_products=matching,
-            expected_recall=recall[found.path],
+            expected_recall=found.expected_recall,
             milliseconds=dict(watch.milliseconds),
         )

@@ -66,16 +66,41 @@ class Recall:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterCalibration:
+    """How far photos stray from what a filtered search can see before it looks at them, as measured while building.
+
+    `excess` [bins, tails]: of the photos in lists whose centroids have the similarity `similarities` [bins] (rising) to a
+    query, the share `tails` [tails] (falling) has a cosine that exceeds it by more than this. `code_excess` [tails]: of
+    the best photos, the same share has a cosine that exceeds its code's score by more than this. `caution` multiplies
+    the misses that these two foretell, so that the filters tried while building lost no more than foretold.
+    """
+
+    tails: tuple[float, ...]
+    similarities: tuple[float, ...]
+    excess: tuple[tuple[float, ...], ...]
+    code_excess: tuple[float, ...]
+    caution: float
+
+    def __post_init__(self) -> None:
+        """Lists, as JSON has them, become tuples."""
+        for name in ("tails", "similarities", "code_excess"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "excess", tuple(map(tuple, self.excess)))
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A generation: what it was made of, how to search it, and what that reaches.
 
     `codec` is the FAISS factory string of the codes; vectors are L2-normalised, so `metric` is always the inner
     product. `nprobe` lists of `lists` are visited per query and the `depth` photos with the best codes re-ranked on
-    their float16 rows, which reaches `recall`. A filtered query visits lists until it has seen `filter_budget`
-    photos that pass, which reaches `filtered_recall`.
+    their float16 rows, which reaches `recall`. A filtered query compares up to `filter_budget` photos that pass, all of
+    them; where more pass, it visits lists for as long as `filter_calibration` foretells that they hold results, which
+    reaches `filtered_recall`.
 
     Since format 2: `model_files` are those of the index's copy of the model; `bytes_per_photo_asked` and
-    `recall_target` are what was asked of the build, None where it chose itself.
+    `recall_target` are what was asked of the build, None where it chose itself; `filter_calibration` is None where
+    there was too little to measure on: then every photo that passes is compared.
     """
 
     model_id: str
@@ -101,6 +126,7 @@ class Manifest:
     model_files: Mapping[str, FileEntry] = field(default_factory=dict)
     bytes_per_photo_asked: int | None = None
     recall_target: float | None = None
+    filter_calibration: FilterCalibration | None = None
 
     @property
     def bytes_per_photo(self) -> float:
@@ -141,6 +167,7 @@ class Manifest:
                     "facets": tuple(Facet(item["name"], FacetType(item["type"])) for item in fields["facets"]),
                     "files": _files(fields["files"]),
                     "model_files": _files(fields.get("model_files", {})),
+                    "filter_calibration": _calibration(fields.get("filter_calibration")),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as wrong:
@@ -173,6 +200,10 @@ def _files(entries: Mapping[str, Any]) -> dict[str, FileEntry]:
 
 def _seal(fields: dict[str, Any]) -> str:
     return sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+
+def _calibration(fields: dict[str, Any] | None) -> FilterCalibration | None:
+    return None if fields is None else FilterCalibration(**fields)
 
 
 def _recall(fields: dict[str, Any]) -> Recall:

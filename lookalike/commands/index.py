@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from engine.storage.manifest import Recall
     from indexer.build import BuildReport
     from indexer.prune import PruneReport
+    from indexer.quantizer import Representation
     from indexer.repair import RepairReport
 
 SHOWN_UNREADABLE = 5
@@ -36,6 +37,12 @@ SHOWN_UNREADABLE = 5
     help="Memory for each photo's code; chosen by itself if not given.",
 )
 @click.option(
+    "--representation",
+    type=click.Choice(["pq", "rabitq", "int8", "float16"]),
+    default="pq",
+    help="What a photo's code is: 4-bit PQ, one bit a dimension, scaled int8, float16.",
+)
+@click.option(
     "--recall", type=click.FloatRange(0.5, 1, max_open=True), help="Recall@10 to tune for; 0.98 if not given."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -50,6 +57,7 @@ def command(
     shards: int | None,
     workers: int | None,
     bytes_per_photo: int | None,
+    representation: "Representation",
     recall: float | None,
     as_json: bool,
 ) -> None:
@@ -77,7 +85,7 @@ def command(
     if merge and (bytes_per_photo or shards):
         raise BadCall("A merge keeps codec and shards as they are; leave --bytes-per-photo and --shards out.")
     model = Model.open(model_dir)
-    options = BuildOptions(shards=shards, workers=workers, bytes_per_photo=bytes_per_photo, recall=recall)
+    options = BuildOptions(shards, workers, bytes_per_photo, recall, representation)
     encoder = OpenVinoEncoder(model)
     with Catalogue.open(where) as catalogue, progress() as listener:
         if repair:
