@@ -15,6 +15,7 @@ gallery are not those of a smaller one.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray

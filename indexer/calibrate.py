@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.search.group import best_per_product
 from engine.search.misses import Misses
-from engine.storage.ivf import Floats, Ints
+from engine.storage.ivf import Floats, Ints, allow
 from engine.storage.manifest import FilterCalibration
 from indexer.gallery import Gallery, Questions, Truth
 
@@ -43,9 +43,7 @@ class Trial:
     missed: float
 
 
-def calibrate(
-    gallery: Gallery, questions: Questions, at: int, allowed: float, rng: np.random.Generator
-) -> FilterCalibration:
+def calibrate(gallery: Gallery, questions: Questions, at: int, allowed: float, rng: np.random.Generator) -> FilterCalibration:
     """Measures on questions (at least one), and tries filters on them. `allowed` is the share of the `at` best that a
     filtered search may miss."""
     first = FilterCalibration(TAILS, *_excess(gallery, questions), _code_excess(gallery, questions), 1.0)
@@ -77,9 +75,7 @@ def try_filters(
                     yield Trial(kind, share, *result)
 
 
-def _draw_filter(
-    gallery: Gallery, kind: Kind, share: float, cosines: Floats, rng: np.random.Generator
-) -> NDArray[np.bool_]:
+def _draw_filter(gallery: Gallery, kind: Kind, share: float, cosines: Floats, rng: np.random.Generator) -> NDArray[np.bool_]:
     """[products] which pass."""
     match kind:
         case "independent":

@@ -65,9 +65,7 @@ def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator, target: flo
     calibration = calibrate(gallery, choosing.part(0, ASKED_FILTERED), AT, allowed, rng)
     trials = list(try_filters(gallery, measuring.part(0, ASKED_FILTERED), calibration, AT, allowed, rng))
     widths = ", ".join(f"{share:.0%}" for share in SHARES)
-    filters = (
-        f"filters pass {widths} of the products, any of them, those nearest to some photo or farthest from the query"
-    )
+    filters = f"filters pass {widths} of the products, any of them, those nearest to some photo or farthest from the query"
     filtered = _recall(np.array([trial.recall for trial in trials]), f"{how}; {filters}; codes apart")
     return Tuning(nprobe, depth, FILTER_BUDGET, measured, filtered, calibration)
 
@@ -107,9 +105,7 @@ def _choose(gallery: Gallery, questions: Questions, target: float) -> tuple[int,
         if nprobe * rows_per_list >= least:
             break
         recalls = _recalls(gallery, questions, nprobe, depths)
-        depth = next(
-            (depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None
-        )
+        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None)
         if depth is not None and (cost := nprobe * rows_per_list + depth * RERANK_COST) < least:
             best, least = (nprobe, depth), cost
     return best

@@ -94,9 +94,7 @@ def _place(seen: Ints, wanted: int) -> int:
     return min(int(np.searchsorted(seen, wanted)) + 1, len(seen))
 
 
-def _tail(
-    gaps: NDArray[np.float64], excess: NDArray[np.float64], log_tails: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _tail(gaps: NDArray[np.float64], excess: NDArray[np.float64], log_tails: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share that exceeds each of `gaps`: log-linear between the tails measured, 1 below them, falling on beyond."""
     rising, steps = _distinct(excess, log_tails)
     shares = np.exp(np.interp(gaps, rising, steps))
