@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.catalogue.schema import Facet, Product
 from engine.catalogue.store import Catalogue
 from engine.errors import WrongModel
+from engine.search.plan import TARGET
 from engine.settings import thread_count
 from engine.storage import products as products_file
 from engine.storage.files import link
@@ -34,11 +35,11 @@ from indexer.known import Ints, Known, ScatteredVectors
 from indexer.layout import Layout, draw_sample, lay_out
 from indexer.previous import PRECISION, given_vectors, known_vectors, last_manifest
 from indexer.publish import Work, next_name, publish, put_model, reclaim, writing
-from indexer.quantizer import codec_for, lists_for, sample_size, train
+from indexer.quantizer import Representation, codec_for, lists_for, sample_size, train
 from indexer.receipts import read_receipt, write_receipt
 from indexer.roster import SPOOL, Roster, write_roster
 from indexer.stock import CatalogueStock, GivenPhotos, Stock
-from indexer.tune import TARGET, draw_held_out, tune
+from indexer.tune import draw_held_out, tune
 from indexer.workers import run, wait_for_workers
 
 SEED = 0  # of the sample and the queries: the same catalogue gives the same index
@@ -51,13 +52,15 @@ class BuildOptions:
     """What may be asked of a build; None chooses.
 
     `shards` to split products over: one a million photos. `workers`, processes that fill them: one a core, and this
-    process alone where there are few photos. `bytes_per_photo` of memory for its code, and `recall` to tune for.
+    process alone where there are few photos. `bytes_per_photo` of memory for its code, `representation` of the code,
+    and `recall` to tune for.
     """
 
     shards: int | None = None
     workers: int | None = None
     bytes_per_photo: int | None = None
     recall: float | None = None
+    representation: Representation = "pq"
 
 
 DEFAULTS = BuildOptions()
@@ -100,17 +103,10 @@ def build_index(
     later state of this one, WrongModel where `encoder` is not that of `model`, Busy where another process writes to
     `out`.
     """
-    check_encoder(encoder, model)
+    job = Job(catalogue, model, out, encoder, options, progress)
+    job.check()
     with writing(out):
-        work, watch = start(out), Stopwatch()
-        with watch.stage("read"), catalogue.snapshot() as view:
-            stock = CatalogueStock(catalogue.name, view)
-            last = last_manifest(out, stock, progress)
-            inputs = read(work, stock, options.shards, progress)
-            earlier = known_vectors(out, last, stock, model.spec.model_id, model.spec.dim, work.root, progress)
-        with watch.stage("embed"):
-            embedded = embed(inputs.roster, encoder, earlier.known, work.root, progress)
-        return finish(out, work, inputs, embedded, model, options, None, watch, progress)
+        return build_generation(job)
 
 
 def build_from_vectors(
@@ -132,15 +128,74 @@ def build_from_vectors(
     `build_index` raises.
     """
     with writing(out):
-        work, watch = start(out), Stopwatch()
-        with watch.stage("read"):
+        site = Site.open(out, model, options, progress)
+        with site.watch.stage("read"):
             stock = GivenPhotos(str(out), owners, tuple(products), tuple(facets))
             last_manifest(out, stock, progress)
-            inputs = read(work, stock, options.shards, progress)
-            known = Known((given_vectors(vectors, model.spec.dim, work.root),))
-        with watch.stage("embed"):
-            embedded = find_all(inputs.roster, known, work.root)
-        return finish(out, work, inputs, embedded, model, options, None, watch, progress)
+            inputs = read(site, stock)
+            known = Known((given_vectors(vectors, model.spec.dim, site.work.root),))
+        with site.watch.stage("embed"):
+            embedded = find_all(inputs.roster, known, site.work.root)
+        return finish(site, inputs, embedded, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A catalogue, and the index to make of it."""
+
+    catalogue: Catalogue
+    model: Model
+    out: Path
+    encoder: Encoder
+    options: BuildOptions
+    progress: Progress
+
+    def check(self) -> None:
+        """Raises WrongModel unless the encoder is that of the model."""
+        encoder, model = self.encoder, self.model
+        if encoder.model_id != model.spec.model_id:
+            raise WrongModel(
+                f"The encoder is that of model {encoder.model_id[:12]}, {model.path} is {model.spec.model_id[:12]}; "
+                "open the encoder from the same directory."
+            )
+
+
+def build_generation(job: Job, reuse: str | None = None) -> BuildReport:
+    """`build_index` for who holds the index's lock; with the quantizer of the last generation if `reuse` names it."""
+    out, spec = job.out, job.model.spec
+    site = Site.open(out, job.model, job.options, job.progress)
+    with site.watch.stage("read"), job.catalogue.snapshot() as view:
+        stock = CatalogueStock(job.catalogue.name, view)
+        last = last_manifest(out, stock, job.progress)
+        inputs = read(site, stock)
+        earlier = known_vectors(out, last, stock, (spec.model_id, spec.dim), site.work.root, progress=job.progress)
+    with site.watch.stage("embed"):
+        embedded = embed(inputs.roster, job.encoder, earlier.known, site.work.root, job.progress)
+    reused = None
+    if reuse is not None:
+        assert last is not None and last[0] == reuse, (last, reuse)
+        reused = Reused(generation_path(out, reuse), last[1], earlier.whole)
+    return finish(site, inputs, embedded, reused)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    """Where a generation is being made, and what was asked of it. The index's lock is held."""
+
+    out: Path
+    work: Work
+    model: Model
+    options: BuildOptions
+    progress: Progress
+    watch: Stopwatch
+
+    @classmethod
+    def open(cls, out: Path, model: Model, options: BuildOptions, progress: Progress) -> "Site":
+        """Makes the work directory ready to be written to."""
+        work = Work.of(out)
+        wait_for_workers(work.root)
+        reclaim(out)
+        return cls(out, work, model, options, progress, Stopwatch())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,55 +219,29 @@ class Reused:
     whole: frozenset[int]
 
 
-def check_encoder(encoder: Encoder, model: Model) -> None:
-    """Raises WrongModel unless the encoder is that of the model."""
-    if encoder.model_id != model.spec.model_id:
-        raise WrongModel(
-            f"The encoder is that of model {encoder.model_id[:12]}, {model.path} is {model.spec.model_id[:12]}; "
-            "open the encoder from the same directory."
-        )
-
-
-def start(out: Path) -> Work:
-    """The work directory of the index that is locked, ready to be written to."""
-    work = Work.of(out)
-    wait_for_workers(work.root)
-    reclaim(out)
-    return work
-
-
-def read(work: Work, stock: Stock, shards: int | None, progress: Progress) -> Inputs:
+def read(site: Site, stock: Stock) -> Inputs:
     """Reads a stock into the work directory."""
-    shards = shards or max(1, -(-stock.count_photos() // PHOTOS_PER_SHARD))
-    roster = write_roster(work.roster, stock, shards, progress)
+    shards = site.options.shards or max(1, -(-stock.count_photos() // PHOTOS_PER_SHARD))
+    roster = write_roster(site.work.roster, stock, shards, site.progress)
     return Inputs(roster, stock.name, stock.catalogue_id, stock.change_number, tuple(stock.facets), shards)
 
 
-def finish(
-    out: Path,
-    work: Work,
-    inputs: Inputs,
-    embedded: Embedded,
-    model: Model,
-    options: BuildOptions,
-    reused: Reused | None,
-    watch: Stopwatch,
-    progress: Progress,
-) -> BuildReport:
+def finish(site: Site, inputs: Inputs, embedded: Embedded, reused: Reused | None) -> BuildReport:
     """From vectors to a generation that answers; with the quantizer of a generation that is `reused`, if any."""
+    work, model, options, progress, watch = site.work, site.model, site.options, site.progress, site.watch
     roster = inputs.roster
     layout = lay_out(roster, embedded, inputs.name, work.ordinals)
     rng = np.random.default_rng(SEED)
     held_out = draw_held_out(layout.products, rng)
     with watch.stage("train"):
         if reused is None:
-            quantizer = _train(work, layout, embedded, options, held_out, rng, progress)
+            quantizer = _train(site, layout, embedded, held_out, rng)
         else:
             link(reused.path / QUANTIZER, work.generation / QUANTIZER)
             quantizer = Quantizer.open(work.generation / QUANTIZER, reused.manifest.codec)
     with watch.stage("write"):
         write_products_of(work.roster / SPOOL, work.generation / products_file.NAME, inputs.facets, layout.shown)
-        shards = _fill(work, inputs, layout, embedded, quantizer, options, reused, progress)
+        shards = _fill(site, inputs, layout, embedded, quantizer=quantizer, reused=reused)
         files = _described(work.generation, quantizer, layout, shards)
     with watch.stage("tune"):
         progress.start("Measuring recall")
@@ -221,7 +250,7 @@ def finish(
         del opened
     with watch.stage("publish"):
         progress.start("Publishing", 5)
-        model_files = put_model(out, model)
+        model_files = put_model(site.out, model)
         progress.advance()
         manifest = Manifest(
             model_id=model.spec.model_id,
@@ -238,6 +267,7 @@ def finish(
             filter_budget=tuning.filter_budget,
             recall=tuning.recall,
             filtered_recall=tuning.filtered_recall,
+            filter_calibration=tuning.filter_calibration,
             products=layout.products,
             photos=layout.photos,
             shards=inputs.shards,
@@ -247,12 +277,12 @@ def finish(
             bytes_per_photo_asked=options.bytes_per_photo,
             recall_target=options.recall,
         )
-        name = next_name(out)
-        publish(out, work, manifest, name, progress)
+        name = next_name(site.out)
+        publish(site.out, work, manifest, name, progress)
     progress.finish()
     return BuildReport(
         generation=name,
-        path=generation_path(out, name),
+        path=generation_path(site.out, name),
         manifest=manifest,
         encoded=embedded.encoded,
         copied=layout.photos - embedded.encoded,
@@ -264,45 +294,38 @@ def finish(
     )
 
 
-def _train(
-    work: Work,
-    layout: Layout,
-    embedded: Embedded,
-    options: BuildOptions,
-    held_out: Ints,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> Quantizer:
+def _train(site: Site, layout: Layout, embedded: Embedded, held_out: Ints, rng: np.random.Generator) -> Quantizer:
     """Trains on a sample, or takes what a killed build trained on the same one."""
-    progress.start("Training the quantizer")
+    work, options = site.work, site.options
+    site.progress.start("Training the quantizer")
     lists = lists_for(layout.photos)
     places = draw_sample(layout, embedded.places, sample_size(layout.photos, lists), held_out, rng)
-    sample = ScatteredVectors(embedded.files, places)[:].astype(np.float32)
-    codec = codec_for(sample.shape[1], lists, options.bytes_per_photo)
-    inputs = sha256(codec.encode() + sample.tobytes()).hexdigest()
+    sample = ScatteredVectors(embedded.files, places).floats()
+    codec = codec_for(sample.shape[1], lists, options.bytes_per_photo, options.representation)
+    inputs = sha256(codec.encode())
+    inputs.update(sample.data)
     path = work.generation / QUANTIZER
-    kept = read_receipt(work.receipts / QUANTIZER, inputs, work.generation)
-    if kept is not None:
+    if read_receipt(work.receipts / QUANTIZER, inputs.hexdigest(), work.generation) is not None:
         return Quantizer.open(path, codec)
     quantizer = train(sample, lists, codec)
     quantizer.save(path)
-    write_receipt(work.receipts / QUANTIZER, inputs, {QUANTIZER: FileEntry.of(path, lists)})
+    write_receipt(work.receipts / QUANTIZER, inputs.hexdigest(), {QUANTIZER: FileEntry.of(path, lists)})
     return quantizer
 
 
 def _fill(
-    work: Work,
+    site: Site,
     inputs: Inputs,
     layout: Layout,
     embedded: Embedded,
+    *,
     quantizer: Quantizer,
-    options: BuildOptions,
     reused: Reused | None,
-    progress: Progress,
 ) -> list[FilledShard]:
+    work, progress = site.work, site.progress
     progress.start("Writing shards", inputs.shards)
     threads = thread_count()
-    workers = options.workers or (threads if layout.photos >= PARALLEL_FROM else 1)
+    workers = site.options.workers or (threads if layout.photos >= PARALLEL_FROM else 1)
     donors = reused.whole if reused is not None and reused.manifest.shards == inputs.shards else frozenset()
     tasks = [
         ShardTask(

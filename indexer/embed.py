@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,8 @@ class Unreadable:
 class Embedded:
     """Where the vector of every photo of a roster is.
 
-    `places` int64 [photos], mapped: a row counted over all `files`, -1 for a photo that cannot be read. `encoded` counts
-    the photos that went through the network now; the other vectors were known. `unreadable` are the first
+    `places` int64 [photos], mapped: a row counted over all `files`, -1 for a photo that cannot be read. `encoded`
+    counts the photos that went through the network now; the other vectors were known. `unreadable` are the first
     UNREADABLE_KEPT of the `unreadable_photos`.
     """
 
@@ -109,9 +109,9 @@ def find_all(roster: Roster, known: Known, work: Path) -> Embedded:
     return Embedded(np.load(path, mmap_mode="r"), path, known.files, 0, (), 0)
 
 
-def locate(roster: Roster, known: Known, path: Path) -> NDArray[np.int64]:
+def locate(roster: Roster, known: Known, path: Path) -> "np.memmap[Any, np.dtype[np.int64]]":
     """Writes the place of every photo's vector to `path`, -1 where it is unknown, and maps it for writing."""
-    places: NDArray[np.int64] = np.lib.format.open_memmap(path, "w+", np.int64, (len(roster),))
+    places = np.lib.format.open_memmap(path, "w+", np.int64, (len(roster),))
     index = ContentIndex([source.contents for source in known.sources])
     for start in range(0, len(roster), AT_ONCE):
         block = slice(start, start + AT_ONCE)

@@ -93,5 +93,5 @@ def _digest(task: ShardTask, photos: PhotoRows, chosen: Ints) -> str:
         texts = uris.take(block)
         columns = (photos.photo_ids[block], photos.ordinals[block], photos.content_hashes[block])
         for column in (*columns, texts.offsets, texts.data):
-            digest.update(np.ascontiguousarray(column))
+            digest.update(np.ascontiguousarray(column).data)
     return digest.hexdigest()

@@ -130,6 +130,14 @@ class ScatteredVectors:
             found[mine] = self._opened[number][places[mine] - self._starts[number]]
         return found
 
+    def floats(self) -> NDArray[np.float32]:
+        """All of them in float32, without a copy in between."""
+        found = np.empty((len(self), self.files[0].dim), np.float32)
+        for start in range(0, len(self), AT_ONCE):
+            block = slice(start, start + AT_ONCE)
+            found[block] = self[block]
+        return found
+
     @cached_property
     def _starts(self) -> Ints:
         return np.cumsum([0, *(file.rows for file in self.files)])

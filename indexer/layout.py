@@ -59,7 +59,8 @@ def draw_sample(layout: Layout, places: Ints, size: int, without: Ints, rng: np.
     else:
         drawn = rng.choice(photos, most, replace=False)
     drawn = drawn[(places[drawn] != UNKNOWN) & ~np.isin(layout.ordinals[drawn], without)]
-    return places[np.sort(drawn[:size])]
+    sample: Ints = places[np.sort(drawn[:size])]
+    return sample
 
 
 def _blocks(count: int) -> list[slice]:

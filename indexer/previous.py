@@ -44,7 +44,7 @@ def last_manifest(index_dir: Path, stock: Stock, progress: Progress) -> tuple[st
         except (DamagedFile, UnsupportedFormat) as damage:
             progress.note(f"Generation {name} gives no vectors: {damage}")
             continue
-        _check_catalogue(index_dir, manifest, stock)
+        check_catalogue(index_dir, manifest, stock)
         return name, manifest
     return None
 
@@ -62,12 +62,14 @@ def known_vectors(
     index_dir: Path,
     last: tuple[str, Manifest] | None,
     stock: Stock,
-    model_id: str,
-    dim: int,
+    model: tuple[str, int],
     work: Path,
+    *,
     progress: Progress,
 ) -> Earlier:
-    """All vectors of the model `model_id` that are known, those of the last generation first."""
+    """All vectors of the `model`, its id and the length of its vectors, that are known: those of the last generation
+    first."""
+    model_id, dim = model
     sources: list[Source] = []
     whole: frozenset[int] = frozenset()
     if last is not None:
@@ -146,7 +148,7 @@ def _catalogue_source(stock: Stock, model_id: str, dim: int, work: Path) -> Sour
     return journal_source(path, dim)
 
 
-def _check_catalogue(index_dir: Path, manifest: Manifest, stock: Stock) -> None:
+def check_catalogue(index_dir: Path, manifest: Manifest, stock: Stock) -> None:
     if manifest.catalogue_id != stock.catalogue_id:
         raise WrongCatalogue(
             f"{index_dir} belongs to another catalogue than {stock.name}; name that one, or another directory."

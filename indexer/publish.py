@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engine.errors import BadCall, Busy, DamagedFile, IndexMissing, UnsupportedFormat
-from engine.storage.files import remove_tree, sync, write_text
+from engine.storage.files import remove_leftovers, remove_tree, sync, write_text
 from engine.storage.generation import (
     CURRENT,
     generation_names,
@@ -81,6 +81,8 @@ def reclaim(index_dir: Path) -> None:
     A generation that was renamed but never made current goes back to where it was made.
     """
     work = Work.of(index_dir)
+    for parent in (index_dir, index_dir / "generations", index_dir / "models", work.root):
+        remove_leftovers(parent)
     for path in (index_dir / "models").glob(".*"):
         remove_tree(path)
     current = _current(index_dir)

@@ -7,7 +7,6 @@ embedded. Photos are numbered by rising (product_id, photo_id), products by risi
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,17 +46,14 @@ class Roster:
     def open(cls, directory: Path) -> "Roster":
         """Maps what `write_roster` wrote."""
 
-        def column(name: str, kind: Any, width: int | None = None) -> NDArray[Any]:
-            return map_array(directory / name, np.dtype(kind), width)
-
         return cls(
             directory=directory,
-            photo_ids=column("photo_ids", np.int64),
-            owners=column("owners", np.int32),
-            contents=column("contents", np.uint8, HASH_BYTES),
+            photo_ids=map_array(directory / "photo_ids", np.int64),
+            owners=map_array(directory / "owners", np.int32),
+            contents=map_array(directory / "contents", np.uint8, HASH_BYTES),
             uris=Texts.open(directory / "uris"),
             product_ids=Texts.open(directory / "product_ids"),
-            shards=column("shards", np.uint16),
+            shards=map_array(directory / "shards", np.uint16),
         )
 
     def __len__(self) -> int:

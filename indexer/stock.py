@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from engine.catalogue.schema import Facet, Photo, Product
 from engine.catalogue.store import Snapshot
 
+AT_ONCE = 8192  # photos made into objects together
+
 
 class Stock(Protocol):
     """Products and photos as they were after the change `change_number`. `name` is for sentences."""
@@ -93,9 +95,10 @@ class GivenPhotos:
         return (Product(product_name(number)) for number in range(int(self._owners[-1]) + 1))
 
     def photos(self) -> Iterator[Photo]:
-        for number, owner in enumerate(self._owners.tolist()):
-            product_id = self._products[owner].product_id if self._products else product_name(owner)
-            yield Photo(number, product_id, content_of_number(number).hex(), "")
+        for start in range(0, len(self._owners), AT_ONCE):
+            for number, owner in enumerate(self._owners[start : start + AT_ONCE].tolist(), start):
+                product_id = self._products[owner].product_id if self._products else product_name(owner)
+                yield Photo(number, product_id, content_of_number(number).hex(), "")
 
     def vectors(self, model_id: str, precision: str) -> Iterator[tuple[bytes, NDArray[np.float16]]]:
         return iter(())

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+DOOMED = ".removed-"  # begins the names of directories that are being removed
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -60,6 +62,19 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a directory with all in it; one that is not there is fine."""
+    """Removes a directory with all in it; one that is not there is fine.
+
+    It loses its name first, so that nobody ever finds half of it; `remove_leftovers` removes what a kill left.
+    """
     if path.exists():
+        doomed = path.with_name(f"{DOOMED}{path.name}")
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Finishes the `remove_tree` of directories in `parent` that a kill interrupted."""
+    for path in parent.glob(f"{DOOMED}*"):
         shutil.rmtree(path)

@@ -98,9 +98,9 @@ class Manifest:
     them; where more pass, it visits lists for as long as `filter_calibration` foretells that they hold results, which
     reaches `filtered_recall`.
 
-    Since format 2: `model_files` are those of the index's copy of the model; `bytes_per_photo_asked` and `recall_target`
-    are what was asked of the build, None where it chose itself; `filter_calibration` is None where there was too little
-    to measure on: then every photo that passes is compared.
+    Since format 2: `model_files` are those of the index's copy of the model; `bytes_per_photo_asked` and
+    `recall_target` are what was asked of the build, None where it chose itself; `filter_calibration` is None where
+    there was too little to measure on: then every photo that passes is compared.
     """
 
     model_id: str

@@ -6,10 +6,13 @@ The arrays may be mapped files: `TextWriter` appends strings to such files, `Tex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+
+Number = TypeVar("Number", bound=np.number[Any])
 
 SMALL_OFFSETS_BELOW = 2**31  # bytes of text that Arrow's 32-bit offsets can address
 FLUSHED_AFTER = 8192  # strings kept before they are written
@@ -33,7 +36,7 @@ class Texts:
     def open(cls, stem: Path) -> "Texts":
         """Maps what a `TextWriter` wrote."""
         offsets_path, data_path = text_files(stem)
-        return cls(map_array(offsets_path, np.dtype(np.int64)), map_array(data_path, np.dtype(np.uint8)))
+        return cls(map_array(offsets_path, np.int64), map_array(data_path, np.uint8))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -53,9 +56,9 @@ class Texts:
         places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Texts(offsets, self.data[places])
 
-    def to_arrow(self) -> pa.Array:
+    def to_arrow(self, small_below: int = SMALL_OFFSETS_BELOW) -> pa.Array:
         """An Arrow column over the same bytes; 64-bit offsets only where 32 bits do not reach."""
-        small = int(self.offsets[-1]) < SMALL_OFFSETS_BELOW
+        small = int(self.offsets[-1]) < small_below
         kind, width = (pa.string(), np.int32) if small else (pa.large_string(), np.int64)
         offsets = pa.py_buffer(np.ascontiguousarray(self.offsets, width))
         return pa.Array.from_buffers(kind, len(self), [None, offsets, pa.py_buffer(self.data)])
@@ -103,7 +106,7 @@ def text_files(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.offsets"), stem.with_name(f"{stem.name}.text")
 
 
-def map_array(path: Path, kind: np.dtype[np.generic], width: int | None = None) -> NDArray[np.generic]:
+def map_array(path: Path, kind: type[Number], width: int | None = None) -> NDArray[Number]:
     """A raw file of numbers, mapped: [n], or [n, width]; an empty file cannot be mapped and is an empty array."""
     shape = (-1,) if width is None else (-1, width)
     if not path.stat().st_size:
