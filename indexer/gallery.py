@@ -12,7 +12,7 @@ from engine.storage.shard import Shard
 
 QUERIES = 64  # compared with everything at a time
 ROWS = 16384  # brought to float32 at a time: few enough to stay near a core
-COSINES = 2**23  # held at a time where they are held for all rows: 32 MiB, whatever the catalogue's size
+COSINES = 2**25  # held at a time where they are held for all rows: 128 MiB, whatever the catalogue's size
 TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
 
 
@@ -36,7 +36,7 @@ class Gallery:
 
     @property
     def at_once(self) -> int:
-        """How many queries to compare with everything at a time, so that memory stays bounded whatever the catalogue."""
+        """How many queries to compare with everything at a time: memory stays bounded whatever the catalogue."""
         return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:

@@ -86,8 +86,7 @@ class Scan:
                 recall = manifest.recall.value if self.k <= MEASURED_AT else None
                 return Found(ranking, "lists", len(visited), scanned, len(left), recall)
             if nprobe == gallery.lists:
-                everything = np.arange(gallery.rows) if gallery.alive is None else np.flatnonzero(gallery.alive)
-                return self._everything(everything)
+                return self._everything(gallery.rows_left())
             nprobe, depth = min(2 * nprobe, gallery.lists), min(DEEPER * depth, gallery.rows)
 
     def _nearest_survivors(self, selection: Selection) -> Found:

@@ -57,7 +57,9 @@ class SurvivorScan:
             lists = np.flatnonzero(sizes)  # a list without survivors is no visit
             self._lists = lists[np.argsort(-nearest[lists], kind="stable")]
             self._similarities = similarities[:, self._lists]
-        reach = self.misses.follow(nearest[self._lists], sizes[self._lists], self._visit, self.k, self.allowed / 2)
+        reach = self.misses.follow(
+            nearest[self._lists], sizes[self._lists], self._visit, k=self.k, allowed=self.allowed / 2
+        )
         self.lists_visited = reach.lists
         self.missed += reach.missed
         return self._ranking()

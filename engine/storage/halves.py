@@ -1,4 +1,4 @@
-"""float16 to float32, several times as fast as numpy's `astype`, which goes one by one where a processor has no more."""
+"""float16 to float32, several times as fast as numpy's `astype`, which on most processors goes one by one."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ def widen(halves: Halves) -> Floats:
 def shifted(halves: Halves) -> Floats:
     """Finite float16 -> float32 numbers that are smaller by the factor 2 ** 112, denormal ones included.
 
-    Both formats are sign, exponent, mantissa: moved into place, only the difference of the exponents' offsets (127 - 15)
-    is missing. A product with something that has it already saves a pass over the rows.
+    Both formats are sign, exponent, mantissa: moved into place, only the difference of the exponents' offsets, 127 and
+    15, is missing. A product with something that has it already saves a pass over the rows.
     """
     bits = halves.view(np.int16).astype(np.int32)
     bits <<= 13

@@ -79,9 +79,11 @@ class Quantizer:
         """[q, dim] -> [q, lists], of every query to every centroid."""
         turned = self._turned(queries)
         if len(queries) > 1:
-            return turned @ self._centroids.T
+            several: Floats = turned @ self._centroids.T
+            return several
         # one dot product a centroid: for a single query BLAS would wait for its threads longer than the work takes
-        return np.vecdot(self._centroids, turned[0])[None]
+        one: Floats = np.vecdot(self._centroids, turned[0])[None]
+        return one
 
     def assign(self, vectors: NDArray[np.floating]) -> Ints:
         """[n, dim] -> the list of each vector, [n]; float16 and mapped arrays are read a block at a time."""
