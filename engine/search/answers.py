@@ -7,13 +7,13 @@ import numpy as np
 from engine.search.filters import Filter, bind, matches
 from engine.search.group import Ranking, best_per_product
 from engine.search.look import Look
-from engine.search.plan import MEASURED_AT, Plan, products_needed
+from engine.search.plan import Path, Plan, products_needed
 from engine.search.query import Exact, Hit, Query, SearchResult
-from engine.search.rerank import widen
 from engine.search.scan import Found, Scan
 from engine.search.selection import Selection
 from engine.search.similar import NEAR_COPY, like_it
 from engine.search.snapshot import Snapshot
+from engine.storage.halves import widen
 from engine.telemetry import Stopwatch
 
 
@@ -108,19 +108,13 @@ class Question:
 
     def _plan(self, found: Found, matching: int) -> Plan:
         snapshot, selection, live = self.snapshot, self.selection, self._live_rows
-        manifest = snapshot.base.generation.manifest
-        measured = self.query.k <= MEASURED_AT
-        path = "exact" if found.path == "nothing" and live else found.path
-        recall = {
-            "exact": 1.0,
-            "lists": manifest.recall.value if measured else None,
-            "filtered lists": manifest.filtered_recall.value if measured else None,
-            "nothing": None,
-        }
+        # live photos are all compared
+        path: Path
+        path, expected = ("exact", 1.0) if found.path == "nothing" and live else (found.path, found.expected_recall)
         return Plan(
             path=path,
             generation=snapshot.base.generation.name,
-            model_id=manifest.model_id,
+            model_id=snapshot.base.generation.manifest.model_id,
             shards=len(snapshot.gallery.shards),
             lists_visited=found.lists_visited,
             lists_total=snapshot.gallery.lists,
@@ -128,7 +122,7 @@ class Question:
             rows_reranked=found.rows_reranked + live,
             survivors=None if selection is None else len(selection.rows) + live,
             matching_products=matching,
-            expected_recall=recall[path],
+            expected_recall=expected,
             milliseconds=dict(self.watch.milliseconds),
             delta_rows=live,
             change_number=snapshot.delta.change_number,

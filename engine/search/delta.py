@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet
-from engine.search.rerank import widen
 from engine.search.similar import Attributes
+from engine.storage.halves import widen
 from engine.storage.products import Products
 
 Floats = NDArray[np.float32]

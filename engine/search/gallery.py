@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.search.misses import Misses
 from engine.storage.generation import Generation
 from engine.storage.shard import Shard
 
@@ -33,6 +34,8 @@ class Gallery:
         self.generation = generation
         self.lists: int = generation.manifest.lists
         self.products: int = generation.products.count  # each of them has a photo
+        calibration = generation.manifest.filter_calibration
+        self.misses: Misses | None = None if calibration is None else Misses(calibration)
         self.alive: NDArray[np.bool_] | None = None
         self.rows = int(bases[-1])
         self.shards: tuple[tuple[Shard, int], ...] = tuple(zip(shards, bases[:-1].tolist(), strict=True))

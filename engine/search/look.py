@@ -11,7 +11,7 @@ from PIL.Image import Image
 
 from engine.errors import BadQuery
 from engine.search.query import Query
-from engine.search.rerank import widen
+from engine.storage.halves import widen
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.heads import Heads, Prediction

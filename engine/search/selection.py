@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine.search.filters import Filter
 from engine.search.gallery import Gallery
 from engine.search.masks import Mask, mask
+from engine.storage.ivf import allow
 from engine.storage.products import Products
 
 CACHE_BYTES = 128 * 2**20
@@ -30,6 +31,18 @@ class Selection:
     rows: NDArray[np.int64]
     offsets: NDArray[np.int64]
     live: NDArray[np.int64]
+    _bits: list[tuple[NDArray[np.uint8], ...]] = field(default_factory=list, init=False, repr=False)
+
+    def bits(self, gallery: Gallery) -> tuple[NDArray[np.uint8], ...]:
+        """The photos as the codes of each shard of the gallery take them; made when first asked for.
+
+        Two threads may make them at once; that costs time, nothing else.
+        """
+        if not self._bits:
+            passing = np.zeros(gallery.rows, np.bool_)
+            passing[self.rows] = True
+            self._bits.append(tuple(allow(passing[base : base + shard.rows]) for shard, base in gallery.shards))
+        return self._bits[0]
 
     @property
     def nbytes(self) -> int:

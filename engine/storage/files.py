@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+DOOMED = ".removed-"  # begins the names of directories that are being removed
+
 
 @contextmanager
 def replacing(path: Path, *, own: bool = False) -> Iterator[Path]:
@@ -36,6 +38,16 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def link(source: Path, path: Path) -> None:
+    """Gives a file that never changes a second name; a copy where the file system has no links."""
+    with replacing(path) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, partial)
+
+
 def sync(path: Path) -> None:
     """Returns when the file, or the names in the directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -52,6 +64,19 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a directory with all in it; one that is not there is fine."""
+    """Removes a directory with all in it; one that is not there is fine.
+
+    It loses its name first, so that nobody ever finds half of it; `remove_leftovers` removes what a kill left.
+    """
     if path.exists():
+        doomed = path.with_name(f"{DOOMED}{path.name}")
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Finishes the `remove_tree` of directories in `parent` that a kill interrupted."""
+    for path in parent.glob(f"{DOOMED}*"):
         shutil.rmtree(path)
