@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import copy
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,15 @@ class Base:
             (lambda: OpenVinoEncoder(model, threads=threads)) if encoder is None else (lambda: encoder)
         )
         return cls(generation, Eyes(Heads.open(model), opener), model)
+
+    @cached_property
+    def absent(self) -> Ints:
+        """The products, rising, of which no photo is there, because a shard is damaged and was left out."""
+        if not self.generation.damaged:
+            return np.empty(0, np.int64)
+        there = np.zeros(self.generation.products.count, np.bool_)
+        there[self.gallery.ordinals] = True
+        return np.flatnonzero(~there)
 
     @property
     def facets(self) -> tuple[Facet, ...]:

@@ -60,6 +60,9 @@ class SearchEngine:
     ) -> Self:
         """Opens the generation of `index_dir` that answers.
 
+        A shard that is damaged or missing is left out, as long as another one is whole: answers go on with the others
+        and their plan says that they are `partial`. `lookalike index --repair` makes the index whole again.
+
         With its `catalogue` the engine follows: a thread looks for changes ten times a second, and for new generations
         of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
         at once and the thread brings the rest.
@@ -67,7 +70,7 @@ class SearchEngine:
         Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with a catalogue also MissingFile, Unavailable,
         WrongCatalogue where the index is not that catalogue's, LogTrimmed where it is too old to be followed from.
         """
-        engine = cls(open_index(Path(index_dir)), encoder, threads=threads)
+        engine = cls(open_index(Path(index_dir), allow_damaged=True), encoder, threads=threads)
         if catalogue is None:
             return engine
         try:

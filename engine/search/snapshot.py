@@ -44,7 +44,8 @@ class Snapshot:
         """Without a delta: the generation as it was built."""
         manifest = base.generation.manifest
         if delta is None:
-            delta = Delta(manifest.change_number, base.facets, base.products.count, LivePhotos.none(manifest.dim))
+            live, absent = LivePhotos.none(manifest.dim), base.absent
+            delta = Delta(manifest.change_number, base.facets, base.products.count, live, emptied=absent, hidden=absent)
         self.base = base.under(delta.facets)
         self.delta = delta
         self.gallery = base.gallery.with_alive(delta.alive, base.products.count - len(delta.emptied))
@@ -245,7 +246,8 @@ class Snapshot:
 
     @property
     def _is_changed(self) -> bool:
-        return bool(self.delta.layers) or self.gallery.alive is not None or len(self.delta.live) > 0
+        delta = self.delta
+        return bool(delta.layers) or delta.alive is not None or len(delta.live) > 0 or len(delta.hidden) > 0
 
     @cached_property
     def _disturbs_the_generation(self) -> bool:
