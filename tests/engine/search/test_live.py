@@ -65,13 +65,13 @@ def shown(result) -> list[tuple]:
     return [(hit.product_id, hit.title, hit.facets, hit.photo_id, pytest.approx(hit.score, abs=2e-6)) for hit in hits]
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("where", "seed"), [("sqlite", 0), ("sqlite", 1), ("postgresql", 2)], indirect=["where"])
 def test_random_changes_are_found_as_the_model_says_and_a_rebuilt_index_too(
     tmp_path: Path, where: str, seed: int
 ) -> None:
     with shop(tmp_path, products=15, where=where) as opened:
         opened.build(shards=2)
-        model = random_life(opened, 40, seed)
+        model = random_life(opened, 30, seed)
         with opened.catalogue.snapshot() as view:
             assert list(view.products()) == model.products()
 
