@@ -131,7 +131,7 @@ class Catalogue:
             self.catalogue_id = view.catalogue_id
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = False, upgrade: bool = False) -> "Catalogue":
+    def open(cls, where: str | Path, *, create: bool = False, upgrade: bool = False) -> Self:
         """Opens the catalogue at a path (SQLite) or `postgresql://…`.
 
         `upgrade` brings one of an older format to today's; `create` does so too, and makes one where there is none.

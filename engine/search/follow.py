@@ -72,21 +72,20 @@ class Follower:
         """The newest generation, with at least the changes that the snapshot has now."""
         reached = self.snapshot.delta.change_number
         snapshot = Snapshot(self._open_base(open_index(self._index_dir, allow_damaged=True), self.snapshot.base))
-        self._check(snapshot)
-        while snapshot.delta.change_number < reached:
-            later = self._advanced(snapshot)
-            assert later is not None, "the catalogue has the changes that the snapshot has"
+        self._check(snapshot, reached)
+        while snapshot.delta.change_number < reached and (later := self._advanced(snapshot)) is not None:
             snapshot = later
         return snapshot
 
-    def _check(self, snapshot: Snapshot) -> None:
+    def _check(self, snapshot: Snapshot, reached: int = 0) -> None:
+        """Raises WrongCatalogue unless the snapshot, and the change `reached` before, are this catalogue's."""
         manifest, name = snapshot.base.generation.manifest, self._catalogue.name
         if manifest.catalogue_id != self._catalogue.catalogue_id:
             raise WrongCatalogue(
                 f"{self._index_dir} belongs to another catalogue than {name}; name that one, or another index."
             )
         with self._catalogue.snapshot() as view:
-            _check_number(snapshot.delta.change_number, view, name)
+            _check_number(max(reached, snapshot.delta.change_number), view, name)
 
     def _advanced(self, snapshot: Snapshot) -> Snapshot | None:
         """The snapshot with the next batch of changes, None where there are none."""

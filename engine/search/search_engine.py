@@ -145,9 +145,12 @@ class SearchEngine:
             try:
                 pause = 0.0 if self._look_once(follower) else LOOK_EVERY_S
                 self.problem = None
-            except LookalikeError as error:
+            except Exception as error:  # whatever it is: a thread that ends would leave the engine stale for ever
                 if self.problem != str(error):  # once, not every second
-                    log.warning("The index cannot follow its catalogue and answers as before: %s", error)
+                    unforeseen = not isinstance(error, LookalikeError)
+                    log.warning(
+                        "The index cannot follow its catalogue and answers as before: %s", error, exc_info=unforeseen
+                    )
                 self.problem = str(error)
                 pause = AGAIN_AFTER_S
 

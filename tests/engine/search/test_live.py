@@ -2,15 +2,16 @@
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
 
 from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.store import Catalogue
-from engine.errors import LogTrimmed, UnknownPhoto, UnknownProduct, WrongCatalogue, WrongModel
+from engine.errors import LogTrimmed, Unavailable, UnknownPhoto, UnknownProduct, WrongCatalogue, WrongModel
 from engine.search.filters import Equal, Exists, Filter, Range
 from engine.search.query import Query
 from engine.search.search_engine import SearchEngine
@@ -268,3 +269,38 @@ def test_a_damaged_shard_is_left_out_and_said_and_live_changes_go_on(tmp_path: P
             assert engine.caught_up(done.change_number, timeout_s=10)
             assert ids(engine) == there | {lost}
             assert len(engine.product(lost).photo_ids) == 3  # what is touched is whole again: its photos are read anew
+
+
+class Flaky(Catalogue):
+    """A catalogue that does not answer while `down`."""
+
+    down = False
+
+    def change_number(self) -> int:
+        if self.down:
+            raise Unavailable("The catalogue does not answer; see to that, then try again.")
+        return super().change_number()
+
+
+def test_while_the_catalogue_is_away_the_last_moment_answers(opened: Shop) -> None:
+    with (
+        Flaky.open(opened.folder / "shop.db") as catalogue,
+        SearchEngine.open(opened.index, catalogue=catalogue, encoder=opened.encoder) as engine,
+    ):
+        assert isinstance(catalogue, Flaky)
+        catalogue.down = True
+        done = Updates(opened.catalogue).delete(["p0000"])
+        with pytest.raises(Unavailable):
+            engine.caught_up(done.change_number)
+        wait_until(lambda: engine.problem is not None)
+        assert "p0000" in ids(engine)
+        catalogue.down = False
+        wait_until(lambda: engine.problem is None and engine.change_number == done.change_number)
+        assert "p0000" not in ids(engine)
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = monotonic() + seconds
+    while not true():
+        assert monotonic() < deadline
+        sleep(0.01)
