@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 ARGS ?=
 
-.PHONY: setup demo test check format clean
+.PHONY: setup demo test soak check format clean
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -21,6 +21,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+
+soak: setup
+	$(BIN)/pytest -m soak tests/soak $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -58,6 +58,12 @@ class BadTable(LookalikeError):
     code = "bad_table"
 
 
+class DuplicateId(LookalikeError):
+    """Two products or two photos with one id: give each its own."""
+
+    code = "duplicate_id"
+
+
 class MissingFile(LookalikeError):
     """Something named does not exist: check the path or make it first."""
 
@@ -88,6 +94,12 @@ class WrongCatalogue(LookalikeError):
     code = "wrong_catalogue"
 
 
+class LogTrimmed(LookalikeError):
+    """Changes that a follower has not seen were forgotten: open the newest generation of the index, or build one."""
+
+    code = "log_trimmed"
+
+
 class DamagedFile(LookalikeError):
     """A file that is shorter, longer or other than its manifest says: restore or rebuild it."""
 
@@ -110,6 +122,12 @@ class EmptyCatalogue(LookalikeError):
     """A catalogue without a photo that can be read: import some first."""
 
     code = "empty_catalogue"
+
+
+class BuildFailed(LookalikeError):
+    """A build that could not be finished: what was done is kept; see to the reason and run it again."""
+
+    code = "build_failed"
 
 
 class Busy(LookalikeError):

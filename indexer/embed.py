@@ -1,17 +1,17 @@
 """Photos -> float16 vectors, each content embedded once: known ones are copied, the rest decoded and encoded.
 
-What is embedded is kept in parts as it comes, so a build that was killed goes on where it stopped. A photo that cannot
-be read is reported and left out.
+What is embedded goes into a journal as it comes, so a build that was killed goes on where it stopped. A photo that
+cannot be read is reported and left out.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +20,22 @@ from engine.catalogue.schema import Photo
 from engine.errors import DamagedFile, LookalikeError, WrongModel
 from engine.settings import thread_count
 from engine.sources.photos import read_photo, reading_order
-from engine.storage.files import replacing
 from engine.telemetry import Progress
 from engine.vision.encoder import Encoder
 from engine.vision.preprocess import Preprocess, load
+from indexer.journal import JournalWriter
+from indexer.known import AT_ONCE, UNKNOWN, ContentIndex, Known, Source, VectorFile, first_of_each, journal_source
+from indexer.previous import journal_folder
+from indexer.roster import Roster
 
 BATCH = 32  # photos encoded at a time
 AHEAD = 4 * BATCH  # photos decoded or being decoded while the encoder works
-PART = 256  # photos in a part: what a kill can cost
+PART = 256  # photos between two writes to the disk: what a kill can cost
+WINDOW = 65536  # photos sorted by where their files are, and kept as objects for it
+UNREADABLE_KEPT = 10_000  # photos that are told one by one; there may be millions
 
 Floats = NDArray[np.float32]
-Vectors = NDArray[np.float16]
+Ints = NDArray[np.int64]
 T = TypeVar("T")
 
 
@@ -46,38 +51,88 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedded:
-    """`photos` that could be read and their `vectors` [n, dim], memory-mapped, in the same order.
+    """Where the vector of every photo of a roster is.
 
-    `encoded` counts the photos that went through the network now; the other vectors were known.
+    `places` int64 [photos], mapped: a row counted over all `files`, -1 for a photo that cannot be read. `encoded`
+    counts the photos that went through the network now; the other vectors were known. `unreadable` are the first
+    UNREADABLE_KEPT of the `unreadable_photos`.
     """
 
-    photos: list[Photo]
-    vectors: Vectors
+    places: Ints
+    places_path: Path
+    files: tuple[VectorFile, ...]
     encoded: int
     unreadable: tuple[Unreadable, ...]
+    unreadable_photos: int
 
 
-class KnownVectors:
-    """Vectors by the sha256 of the photo's file, left where they are (in mapped files)."""
+def embed(roster: Roster, encoder: Encoder, known: Known, work: Path, progress: Progress) -> Embedded:
+    """The vectors of all photos: those in `known` stay where they are, the rest are encoded, each content once.
 
-    def __init__(self) -> None:
-        self._sources: list[Vectors] = []
-        self._places: dict[bytes, tuple[int, int]] = {}
+    `work` is a directory for journals and for the places; journals that an earlier call left there for the same model
+    are used. Raises WrongModel where the encoder gives what cannot be a vector.
+    """
+    journals = journal_folder(work, encoder.model_id)
+    path = work / "places.npy"
+    places = locate(roster, known, path)
+    missing = first_of_each(roster.contents, np.flatnonzero(places == UNKNOWN))
+    progress.start("Embedding photos", len(missing))
+    failures: dict[bytes, str] = {}
+    encoded = 0
+    files = known.files
+    if len(missing):
+        journal = journals / f"{len(list(journals.iterdir())):06d}.journal"
+        with JournalWriter(journal, encoder.dim) as writer:
+            for part in _chunks(_encode(_photos(roster, missing), encoder, failures, progress), PART):
+                writer.append([content for content, _ in part], np.stack([vector for _, vector in part]))
+                encoded += len(part)
+        fresh = journal_source(journal, encoder.dim)
+        _locate_fresh(roster, places, fresh, sum(file.rows for file in files))
+        files = (*files, fresh.file)
+    lost = np.flatnonzero(places == UNKNOWN)
+    places.flush()
+    return Embedded(
+        places=np.load(path, mmap_mode="r"),
+        places_path=path,
+        files=files,
+        encoded=encoded,
+        unreadable=tuple(_unreadable(roster, lost[:UNREADABLE_KEPT], failures)),
+        unreadable_photos=len(lost),
+    )
 
-    def add(self, contents: Sequence[bytes], vectors: Vectors) -> None:
-        """`vectors` [n, dim] are those of the n contents; a content that is known already keeps its first vector."""
-        source = len(self._sources)
-        self._sources.append(vectors)
-        for row, content in enumerate(contents):
-            self._places.setdefault(content, (source, row))
 
-    def __contains__(self, content: bytes) -> bool:
-        return content in self._places
+def find_all(roster: Roster, known: Known, work: Path) -> Embedded:
+    """The places of vectors that are all known; what is not known has no vector."""
+    path = work / "places.npy"
+    lost = int((locate(roster, known, path) == UNKNOWN).sum())
+    assert not lost, f"{lost} photos have no vector"
+    return Embedded(np.load(path, mmap_mode="r"), path, known.files, 0, (), 0)
 
-    def __getitem__(self, content: bytes) -> Vectors:
-        source, row = self._places[content]
-        vector: Vectors = self._sources[source][row]
-        return vector
+
+def locate(roster: Roster, known: Known, path: Path) -> "np.memmap[Any, np.dtype[np.int64]]":
+    """Writes the place of every photo's vector to `path`, -1 where it is unknown, and maps it for writing."""
+    places = np.lib.format.open_memmap(path, "w+", np.int64, (len(roster),))
+    index = ContentIndex([source.contents for source in known.sources])
+    for start in range(0, len(roster), AT_ONCE):
+        block = slice(start, start + AT_ONCE)
+        places[block] = index.find(roster.contents[block])
+    return places
+
+
+def _locate_fresh(roster: Roster, places: NDArray[np.int64], fresh: Source, base: int) -> None:
+    index = ContentIndex([fresh.contents])
+    missing = np.flatnonzero(places == UNKNOWN)
+    for start in range(0, len(missing), AT_ONCE):
+        block = missing[start : start + AT_ONCE]
+        found = index.find(roster.contents[block])
+        places[block] = np.where(found == UNKNOWN, UNKNOWN, found + base)
+
+
+def _unreadable(roster: Roster, lost: Ints, failures: Mapping[bytes, str]) -> Iterator[Unreadable]:
+    for position in lost:
+        photo = roster.photo(position)
+        reason = failures.get(content_of(photo), f"{photo.uri} cannot be read.")
+        yield Unreadable(photo.photo_id, photo.product_id, photo.uri, reason)
 
 
 def content_of(photo: Photo) -> bytes:
@@ -85,46 +140,15 @@ def content_of(photo: Photo) -> bytes:
     return bytes.fromhex(photo.content_hash)
 
 
-def embed(photos: Sequence[Photo], encoder: Encoder, known: KnownVectors, work: Path, progress: Progress) -> Embedded:
-    """The vectors of `photos`: those in `known` copied, the rest encoded, in the order of `photos`.
-
-    `work` is a directory for parts and for the file of vectors; parts that an earlier call left there for the same
-    model are used. Raises WrongModel where the encoder gives what cannot be a vector.
-    """
-    parts = work / "embedded" / f"{encoder.model_id}-float32"
-    parts.mkdir(parents=True, exist_ok=True)
-    for path in sorted(parts.glob("*.npy")):
-        _read_part(path, known)
-    failures: dict[bytes, str] = {}
-    missing = _missing(photos, known)
-    progress.start("Embedding photos", len(missing))
-    for number, part in enumerate(
-        _chunks(_encode(missing, encoder, failures, progress), PART), len(list(parts.iterdir()))
-    ):
-        path = parts / f"{number:06d}.npy"
-        _write_part(path, part, encoder.dim)
-        _read_part(path, known)
-    readable = [photo for photo in photos if content_of(photo) in known]
-    return Embedded(
-        photos=readable,
-        vectors=_gather(readable, known, work / "vectors.npy", encoder.dim),
-        encoded=len(missing) - len(failures),
-        unreadable=tuple(
-            Unreadable(photo.photo_id, photo.product_id, photo.uri, failures[content_of(photo)])
-            for photo in photos
-            if content_of(photo) in failures
-        ),
-    )
-
-
-def _missing(photos: Iterable[Photo], known: KnownVectors) -> list[Photo]:
-    """One photo of every content that is not known, in the order in which files are read fastest."""
-    first = {content: photo for photo in photos if (content := content_of(photo)) not in known}
-    return sorted(first.values(), key=lambda photo: reading_order(photo.uri))
+def _photos(roster: Roster, positions: Ints) -> Iterator[Photo]:
+    """The photos at these positions, each window of them in the order in which files are read fastest."""
+    for start in range(0, len(positions), WINDOW):
+        photos = [roster.photo(position) for position in positions[start : start + WINDOW]]
+        yield from sorted(photos, key=lambda photo: reading_order(photo.uri))
 
 
 def _encode(
-    photos: Sequence[Photo], encoder: Encoder, failures: dict[bytes, str], progress: Progress
+    photos: Iterable[Photo], encoder: Encoder, failures: dict[bytes, str], progress: Progress
 ) -> Iterator[tuple[bytes, Floats]]:
     """(content, vector) of the photos that can be read; `failures` gets the reasons of the others."""
     for batch in _chunks(_decode_ahead(photos, encoder.preprocess), BATCH):
@@ -132,7 +156,8 @@ def _encode(
         contents: list[bytes] = []
         for photo, decoded in batch:
             if isinstance(decoded, LookalikeError):
-                failures[content_of(photo)] = str(decoded)
+                if len(failures) < UNREADABLE_KEPT:
+                    failures[content_of(photo)] = str(decoded)
             else:
                 inputs.append(decoded)
                 contents.append(content_of(photo))
@@ -177,30 +202,6 @@ def _decode(photo: Photo, preprocess: Preprocess) -> Floats | LookalikeError:
         return load(data, photo.uri, preprocess)
     except LookalikeError as error:
         return error
-
-
-def _write_part(path: Path, part: Sequence[tuple[bytes, Floats]], dim: int) -> None:
-    rows = np.empty(len(part), _part_type(dim))
-    rows["content"] = np.frombuffer(b"".join(content for content, _ in part), np.uint8).reshape(-1, 32)
-    rows["vector"] = np.stack([vector for _, vector in part])
-    with replacing(path) as partial, partial.open("wb") as file:
-        np.save(file, rows)
-
-
-def _read_part(path: Path, known: KnownVectors) -> None:
-    rows = np.load(path, mmap_mode="r")
-    known.add([content.tobytes() for content in rows["content"]], rows["vector"])
-
-
-def _part_type(dim: int) -> np.dtype[np.void]:
-    return np.dtype([("content", np.uint8, (32,)), ("vector", np.float16, (dim,))])
-
-
-def _gather(photos: Sequence[Photo], known: KnownVectors, path: Path, dim: int) -> Vectors:
-    vectors = np.lib.format.open_memmap(path, "w+", np.float16, (len(photos), dim))
-    for row, photo in enumerate(photos):
-        vectors[row] = known[content_of(photo)]
-    return vectors
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -1,16 +1,18 @@
 """The rows of all shards as one gallery that is searched exactly: the oracle that `tune` measures against."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.storage.ivf import Floats, Ints, Quantizer
+from engine.storage.halves import widen
+from engine.storage.ivf import Floats, Ints, Quantizer, allow
 from engine.storage.shard import Shard
 
 QUERIES = 64  # compared with everything at a time
-ROWS = 65536  # brought to float32 at a time
+ROWS = 16384  # brought to float32 at a time: few enough to stay near a core
+COSINES = 2**25  # held at a time where they are held for all rows: 128 MiB, whatever the catalogue's size
 TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
 
 
@@ -24,10 +26,18 @@ class Gallery:
         self.starts: Ints = np.cumsum([0] + [shard.rows for shard in shards])
         self.rows = int(self.starts[-1])
         self.ordinals: NDArray[np.int32] = np.concatenate([shard.ordinals for shard in shards])
-        numbers = np.arange(quantizer.lists)
-        self.lists: Ints = np.concatenate([np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards])
-        self._by_product = np.argsort(self.ordinals, kind="stable")
-        self._first = np.searchsorted(self.ordinals[self._by_product], np.arange(products))
+        numbers = np.arange(quantizer.lists, dtype=np.int32)
+        self.lists: NDArray[np.int32] = np.concatenate(
+            [np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards]
+        )
+        by_product = np.argsort(self.ordinals, kind="stable")
+        self._first = np.searchsorted(self.ordinals, np.arange(products), sorter=by_product)
+        self._by_product = by_product if self.rows >= 2**31 else by_product.astype(np.int32)
+
+    @property
+    def at_once(self) -> int:
+        """How many queries to compare with everything at a time: memory stays bounded whatever the catalogue."""
+        return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:
         """[n] rows -> [n, dim]."""
@@ -35,16 +45,40 @@ class Gallery:
         owners = np.searchsorted(self.starts, rows, side="right") - 1
         for number, shard in enumerate(self.shards):
             mine = owners == number
-            found[mine] = shard.vectors[rows[mine] - self.starts[number]]
+            found[mine] = widen(np.asarray(shard.vectors[rows[mine] - self.starts[number]]))
         return found
 
     def cosines(self, queries: Floats) -> Floats:
-        """[q, dim] -> [q, rows], exact."""
+        """[q, dim] -> [q, rows], exact; of at most `at_once` queries."""
         found = np.empty((len(queries), self.rows), np.float32)
+        for start, block in self._blocks():
+            found[:, start : start + len(block)] = queries @ block.T
+        return found
+
+    def _blocks(self) -> Iterator[tuple[int, Floats]]:
+        """All vectors in blocks, each with the number of its first row."""
         for begin, shard in zip(self.starts, self.shards, strict=False):
             for start in range(0, shard.rows, ROWS):
-                block = shard.vectors[start : start + ROWS].astype(np.float32)
-                found[:, begin + start : begin + start + len(block)] = queries @ block.T
+                yield int(begin) + start, widen(np.asarray(shard.vectors[start : start + ROWS]))
+
+    def best_products(self, queries: Floats, without: Ints, at: int) -> Floats:
+        """[q, dim] -> [q, at], falling: the cosines of the best photos of the best `at` products, -inf where there are
+        fewer; the row `without` [q] is left out of each query's gallery.
+
+        The vectors are read once, a block at a time: of every block only the best products stay.
+        """
+        best = [(np.empty(0, np.float32), np.empty(0, np.int32)) for _ in queries]
+        for start, block in self._blocks():
+            cosines = queries @ block.T
+            inside = np.flatnonzero((without >= start) & (without < start + len(block)))
+            cosines[inside, without[inside] - start] = -np.inf
+            ordinals = self.ordinals[start : start + len(block)]
+            for number, (known, owners) in enumerate(best):
+                near, theirs = _best_distinct(cosines[number], ordinals, at)
+                best[number] = _best_distinct(np.concatenate([known, near]), np.concatenate([owners, theirs]), at)
+        found = np.full((len(queries), at), -np.inf, np.float32)
+        for number, (cosines, _) in enumerate(best):
+            found[number, : len(cosines)] = cosines
         return found
 
     def best_by_product(self, cosines: Floats) -> Floats:
@@ -63,6 +97,33 @@ class Gallery:
         best = np.argsort(-np.concatenate(scores, axis=1), axis=1, kind="stable")[:, :depth]
         return np.take_along_axis(np.concatenate(rows, axis=1), best, axis=1)
 
+    def scores(self, query: Floats, rows: Ints) -> tuple[Floats, Ints]:
+        """What the codes of these rows say about one query [1, dim]: scores [n] and the rows [n], in another order."""
+        similarities, lists = self.quantizer.nearest(query, self.quantizer.lists)
+        scores, found = [], []
+        for begin, shard in zip(self.starts, self.shards, strict=False):
+            mine = rows[(rows >= begin) & (rows < begin + shard.rows)] - begin
+            allowed = np.zeros(shard.rows, np.bool_)
+            allowed[mine] = True
+            shard_scores, shard_rows = shard.codes.scan(query, lists, similarities, len(mine), allow(allowed))
+            scores.append(shard_scores[shard_rows >= 0])
+            found.append(shard_rows[shard_rows >= 0] + begin)
+        return np.concatenate(scores), np.concatenate(found)
+
+
+def _best_distinct(cosines: Floats, ordinals: NDArray[np.int32], at: int) -> tuple[Floats, NDArray[np.int32]]:
+    """The best photos of the best `at` products among [n] photos, best first, and those products."""
+    look = 4 * at
+    while True:
+        nearest = np.argpartition(-cosines, look - 1)[:look] if look < len(cosines) else np.arange(len(cosines))
+        nearest = nearest[np.argsort(-cosines[nearest], kind="stable")]
+        nearest = nearest[np.isfinite(cosines[nearest])]
+        first = np.sort(np.unique(ordinals[nearest], return_index=True)[1])
+        if len(first) >= at or look >= len(cosines):
+            chosen = nearest[first[:at]]
+            return cosines[chosen], ordinals[chosen]
+        look *= 4
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -73,7 +134,7 @@ class Truth:
 
     @classmethod
     def of(cls, best: Floats, at: int) -> "Truth":
-        """From the cosines of the products, [products], -inf where one does not count."""
+        """From the cosines of the products, or of the best of them, [n], -inf where one does not count."""
         wanted = min(at, int(np.isfinite(best).sum()))
         return cls(wanted, float(-np.partition(-best, wanted - 1)[wanted - 1]) if wanted else np.inf)
 
@@ -98,9 +159,7 @@ class Questions:
         truths: list[Truth] = []
         for start in range(0, len(rows), QUERIES):
             block = slice(start, start + QUERIES)
-            cosines = gallery.cosines(vectors[block])
-            cosines[np.arange(len(cosines)), rows[block]] = -np.inf
-            truths += [Truth.of(best, at) for best in gallery.best_by_product(cosines)]
+            truths += [Truth.of(best, at) for best in gallery.best_products(vectors[block], rows[block], at)]
         asked = np.array([truth.wanted > 0 for truth in truths], bool)
         return cls(rows[asked], vectors[asked], tuple(truth for truth in truths if truth.wanted))
 

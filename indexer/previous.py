@@ -1,53 +1,160 @@
-"""What the generation that answers now gives to the next one: vectors that need not be computed again."""
+"""What is known before a build begins: vectors that need not be computed again, and where they lie.
 
+They come from the last generation, from the catalogue (photos that were added live) and from the journals of a build
+that was killed. Files of a generation are read in full against their sums first: a flipped bit must not be copied into
+a new file that then has a sum of its own.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import DamagedFile, IndexMissing, WrongCatalogue
-from engine.storage.generation import Generation, generation_path, read_current
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BadCall, DamagedFile, IndexMissing, UnsupportedFormat, WrongCatalogue
+from engine.storage.generation import generation_names, generation_path, read_current
 from engine.storage.manifest import Manifest
+from engine.storage.products import read_table
+from engine.storage.shard import contents_of, shard_files
 from engine.telemetry import Progress
-from engine.vision.encoder import Encoder
-from indexer.contents import Contents
-from indexer.embed import KnownVectors
+from indexer.journal import JournalWriter
+from indexer.known import Known, Source, VectorFile, journal_source
+from indexer.stock import Stock, write_contents_of_numbers
 
 PRECISION = "float32"  # of the encoder; vectors of another are not the same vectors
+SPOOLED_AT_ONCE = 4096  # vectors of the catalogue kept in memory
 
 
-def known_vectors(index_dir: Path, contents: Contents, encoder: Encoder, progress: Progress) -> KnownVectors:
-    """The vectors of the current generation, where it was made by the same model in the same precision.
+def last_manifest(index_dir: Path, stock: Stock, progress: Progress) -> tuple[str, Manifest] | None:
+    """The newest generation that has a manifest, by name; None where there is none.
 
-    A damaged generation gives nothing and is noted: building anew is how it is repaired. Raises WrongCatalogue where
-    the index belongs to another catalogue or to a later state of this one.
+    Raises WrongCatalogue where the index belongs to another catalogue or to a later state of this one.
     """
-    known = KnownVectors()
     try:
-        name = read_current(index_dir)
-        manifest = Manifest.read(generation_path(index_dir, name))
-        _check_catalogue(index_dir, manifest, contents)
-        if manifest.model_id != encoder.model_id or manifest.precision != PRECISION:
+        names = [read_current(index_dir)]
+    except IndexMissing:
+        return None
+    except DamagedFile as damage:
+        progress.note(str(damage))
+        names = []
+    names += [name for name in reversed(generation_names(index_dir)) if name not in names]
+    for name in names:
+        try:
+            manifest = Manifest.read(generation_path(index_dir, name))
+        except (DamagedFile, UnsupportedFormat) as damage:
+            progress.note(f"Generation {name} gives no vectors: {damage}")
+            continue
+        check_catalogue(index_dir, manifest, stock)
+        return name, manifest
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier builds and the catalogue give: `known` vectors; `whole`, the shards of the last generation of which
+    all three files are what was written."""
+
+    known: Known
+    whole: frozenset[int] = frozenset()
+
+
+def known_vectors(
+    index_dir: Path,
+    last: tuple[str, Manifest] | None,
+    stock: Stock,
+    model: tuple[str, int],
+    work: Path,
+    *,
+    progress: Progress,
+) -> Earlier:
+    """All vectors of the `model`, its id and the length of its vectors, that are known: those of the last generation
+    first."""
+    model_id, dim = model
+    sources: list[Source] = []
+    whole: frozenset[int] = frozenset()
+    if last is not None:
+        name, manifest = last
+        if manifest.model_id == model_id and manifest.precision == PRECISION:
+            sources, whole = _generation_sources(generation_path(index_dir, name), manifest, progress)
+        else:
             progress.note(
-                f"{index_dir} was made by model {manifest.model_id[:12]}, this is {encoder.model_id[:12]}: every photo "
+                f"{index_dir} was made by model {manifest.model_id[:12]}, this is {model_id[:12]}: every photo "
                 "is embedded again."
             )
-            return known
-        generation = Generation(index_dir, name)
-    except IndexMissing:
-        return known
-    except DamagedFile as damage:
-        progress.note(f"Every photo is embedded again: {damage}")
-        return known
-    for shard in generation.shards:
-        known.add(shard.content_hashes(), shard.vectors)
-    return known
+    sources.append(_catalogue_source(stock, model_id, dim, work))
+    sources += [journal_source(path, dim) for path in sorted(journal_folder(work, model_id).iterdir())]
+    return Earlier(Known(tuple(source for source in sources if source.file.rows)), whole)
 
 
-def _check_catalogue(index_dir: Path, manifest: Manifest, contents: Contents) -> None:
-    if manifest.catalogue_id != contents.catalogue_id:
-        raise WrongCatalogue(
-            f"{index_dir} belongs to another catalogue than {contents.name}; name that one, or another directory."
+def given_vectors(vectors: NDArray[np.float16] | Path, dim: int, work: Path) -> Source:
+    """Vectors [n, dim] as a source whose contents are their numbers. Raises BadCall where they cannot be."""
+    path = vectors if isinstance(vectors, Path) else work / "given.npy"
+    if not isinstance(vectors, Path):
+        np.save(path, vectors)
+    found = np.load(path, mmap_mode="r")
+    if found.dtype != np.float16 or found.ndim != 2 or found.shape[1] != dim:
+        raise BadCall(
+            f"The vectors are {found.dtype} {list(found.shape)}; give float16 [n, {dim}], the model's length."
         )
-    if manifest.change_number > contents.change_number:
+    numbers = work / "given.contents.npy"
+    write_contents_of_numbers(numbers, len(found))
+    return Source(np.load(numbers, mmap_mode="r"), VectorFile(path, "npy", len(found), dim))
+
+
+def journal_folder(work: Path, model_id: str) -> Path:
+    """Where a model's vectors are kept as they are computed; made if missing."""
+    folder = work / "embedded" / f"{model_id}-{PRECISION}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _generation_sources(
+    generation: Path, manifest: Manifest, progress: Progress
+) -> tuple[list[Source], frozenset[int]]:
+    """The vectors of every shard whose vectors and rows are what was written, and which shards are so altogether."""
+    sources, whole = [], set()
+    progress.start("Checking the last generation", manifest.shards)
+    for number in range(manifest.shards):
+        codes, vectors, rows = shard_files(number)
+        problems = {name: manifest.files[name].problem(generation / name) for name in (codes, vectors, rows)}
+        progress.advance()
+        if problem := problems[vectors] or problems[rows]:
+            progress.note(f"Shard {number} gives no vectors: {problem}")
+            continue
+        if problems[codes] is None:
+            whole.add(number)
+        contents = contents_of(read_table(generation / rows).column("content_hash"))
+        sources.append(Source(contents, VectorFile(generation / vectors, "npy", len(contents), manifest.dim)))
+    return sources, frozenset(whole)
+
+
+def _catalogue_source(stock: Stock, model_id: str, dim: int, work: Path) -> Source:
+    """The catalogue's vectors, copied to a file; ones that cannot be this model's are left out."""
+    path = work / "catalogue.journal"
+    path.unlink(missing_ok=True)
+    with JournalWriter(path, dim) as writer:
+        contents: list[bytes] = []
+        vectors: list[NDArray[np.float16]] = []
+        for content, vector in stock.vectors(model_id, PRECISION):
+            if vector.shape != (dim,):
+                continue
+            contents.append(content)
+            vectors.append(vector)
+            if len(contents) == SPOOLED_AT_ONCE:
+                writer.append(contents, np.stack(vectors))
+                contents, vectors = [], []
+        if contents:
+            writer.append(contents, np.stack(vectors))
+    return journal_source(path, dim)
+
+
+def check_catalogue(index_dir: Path, manifest: Manifest, stock: Stock) -> None:
+    if manifest.catalogue_id != stock.catalogue_id:
         raise WrongCatalogue(
-            f"{index_dir} was built after change {manifest.change_number}, and {contents.name} is at change "
-            f"{contents.change_number}: an older copy; bring back the newer one, or name another directory."
+            f"{index_dir} belongs to another catalogue than {stock.name}; name that one, or another directory."
+        )
+    if manifest.change_number > stock.change_number:
+        raise WrongCatalogue(
+            f"{index_dir} was built after change {manifest.change_number}, and {stock.name} is at change "
+            f"{stock.change_number}: an older copy; bring back the newer one, or name another directory."
         )

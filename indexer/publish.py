@@ -2,21 +2,22 @@
 
 Everything is made in `index/building/`, where no reader looks. Publishing is two atomic steps: the finished directory
 is renamed into `generations/`, then CURRENT is replaced. Killed at any point, the index answers as before; the next
-build finds in `building/embedded/` what was embedded so far and throws the rest away.
+build finds in `building/` the vectors that were computed, the quantizer and the shards that were finished.
 """
 
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engine.errors import BadCall, Busy, DamagedFile, IndexMissing
-from engine.storage.files import remove_tree, sync, write_text
+from engine.errors import BadCall, Busy, DamagedFile, IndexMissing, UnsupportedFormat
+from engine.storage.files import remove_leftovers, remove_tree, sync, write_text
 from engine.storage.generation import (
     CURRENT,
     generation_names,
@@ -25,9 +26,9 @@ from engine.storage.generation import (
     move_current,
     read_current,
 )
-from engine.storage.manifest import NAME as MANIFEST
-from engine.storage.manifest import Manifest
+from engine.storage.manifest import FileEntry, Manifest
 from engine.telemetry import SILENT, Progress
+from engine.vision.model import SERVING_FILES, SPEC_FILE, Model, copy_serving_part, write_model
 
 LOCK = "LOCK"
 WRITER = "WRITER"  # who holds the lock, for people
@@ -58,21 +59,43 @@ def writing(index_dir: Path) -> Iterator[None]:
         lock.release()
 
 
-def building(index_dir: Path) -> Path:
-    """Where the next generation is made."""
-    return index_dir / BUILDING
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Where the next generation is made: `index/building/` and what is in it."""
+
+    root: Path
+    generation: Path
+    receipts: Path
+    roster: Path
+    ordinals: Path
+
+    @classmethod
+    def of(cls, index_dir: Path) -> "Work":
+        root = index_dir / BUILDING
+        return cls(root, root / "generation", root / "receipts", root / "roster", root / "ordinals.npy")
 
 
-def discard_leftovers(index_dir: Path) -> None:
-    """Removes what a killed build left, but for its embedded photos: half a generation, or one never made current."""
-    remove_tree(building(index_dir) / "generation")
+def reclaim(index_dir: Path) -> None:
+    """Makes the work directory ready, with what a killed build left in it that may be used again.
+
+    A generation that was renamed but never made current goes back to where it was made.
+    """
+    work = Work.of(index_dir)
+    for parent in (index_dir, index_dir / "generations", index_dir / "models", work.root):
+        remove_leftovers(parent)
     for path in (index_dir / "models").glob(".*"):
         remove_tree(path)
     current = _current(index_dir)
     for name in generation_names(index_dir):
         # without a CURRENT to go by, nobody knows which of them is still wanted
-        if current is not None and name > current:
-            remove_tree(generation_path(index_dir, name))
+        if current is None or name <= current:
+            continue
+        path = generation_path(index_dir, name)
+        if work.receipts.exists() and not work.generation.exists():
+            path.rename(work.generation)
+        remove_tree(path)
+    for directory in (work.generation, work.receipts):
+        directory.mkdir(parents=True, exist_ok=True)
 
 
 def next_name(index_dir: Path) -> str:
@@ -81,23 +104,27 @@ def next_name(index_dir: Path) -> str:
     return f"{max(map(int, names)) + 1:06d}"
 
 
-def publish(index_dir: Path, finished: Path, name: str, progress: Progress = SILENT) -> None:
-    """Makes the generation in the directory `finished`, its manifest written, the one that answers, under `name`."""
-    assert (finished / MANIFEST).is_file()
+def publish(index_dir: Path, work: Work, manifest: Manifest, name: str, progress: Progress = SILENT) -> None:
+    """Makes the finished files in the work directory the generation that answers, under `name`."""
+    for path in work.generation.iterdir():
+        if path.name not in manifest.files:
+            path.unlink()
+    manifest.write(work.generation)
+    progress.advance()
     target = generation_path(index_dir, name)
     target.parent.mkdir(exist_ok=True)
-    sync(finished)
-    finished.rename(target)
+    sync(work.generation)
+    work.generation.rename(target)
     sync(target.parent)
     progress.advance()
     move_current(index_dir, name)
     progress.advance()
-    remove_tree(building(index_dir))
-    _prune(index_dir)
+    remove_tree(work.root)
+    remove_spares(index_dir)
     progress.advance()
 
 
-def _prune(index_dir: Path) -> None:
+def remove_spares(index_dir: Path) -> None:
     """Removes generations older than the kept ones, and models that no kept one uses."""
     names = generation_names(index_dir)
     for name in names[:-KEPT]:
@@ -108,10 +135,35 @@ def _prune(index_dir: Path) -> None:
             remove_tree(path)
 
 
+def put_model(index_dir: Path, model: Model) -> dict[str, FileEntry]:
+    """Sees to it that the index has the serving part of `model`, and describes its files.
+
+    A copy that is there is left alone where it is what the current manifest says.
+    """
+    directory = model_path(index_dir, model.spec.model_id)
+    copy_serving_part(model, directory)
+    names = (SPEC_FILE, *SERVING_FILES)
+    for name, entry in _model_files(index_dir, model.spec.model_id).items():
+        if entry.problem(directory / name):
+            write_model(directory, model.spec, {name: model.path / name for name in SERVING_FILES})
+            break
+    return {name: FileEntry.of(directory / name, 1) for name in names}
+
+
+def _model_files(index_dir: Path, model_id: str) -> Mapping[str, FileEntry]:
+    """What the current generation says about the files of its model."""
+    current = _current(index_dir)
+    try:
+        manifest = None if current is None else Manifest.read(generation_path(index_dir, current))
+    except (DamagedFile, UnsupportedFormat):
+        return {}
+    return manifest.model_files if manifest is not None and manifest.model_id == model_id else {}
+
+
 def _model_of(generation: Path) -> str | None:
     try:
         return Manifest.read(generation).model_id
-    except DamagedFile:
+    except (DamagedFile, UnsupportedFormat):
         return None
 
 

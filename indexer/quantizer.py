@@ -1,11 +1,13 @@
 """How many lists, which codec, and training both once on a sample of the catalogue.
 
-The codec is 4-bit residual PQ in fast-scan layout. It is coarse on purpose: it chooses what is re-ranked on the
-float16 rows, so its errors cost depth, not results.
+The codec chooses what is re-ranked on the float16 rows, so its errors cost depth, not results. By default it is 4-bit
+residual PQ in fast-scan layout with two dimensions a sub-space: of the codes that were tried
+(`benchmarks/representations.py`) it is the fastest to scan, and twice the bytes of the usual four dimensions save more
+re-ranking than they cost.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +32,8 @@ def lists_for(photos: int) -> int:
 
 
 def subspaces_for(dim: int) -> int:
-    """PQ sub-spaces, 4 bits each: four dimensions apiece, fewer where that would leave under 16 sub-spaces."""
-    for width in (4, 2):
-        if dim % width == 0 and dim // width >= 16:
-            return dim // width
-    return dim
+    """PQ sub-spaces, 4 bits each: two dimensions apiece, one where that would leave under 16 sub-spaces."""
+    return dim // 2 if dim % 2 == 0 and dim >= 32 else dim
 
 
 def sample_size(photos: int, lists: int) -> int:
@@ -42,19 +41,45 @@ def sample_size(photos: int, lists: int) -> int:
     return min(photos, max(SAMPLE_FLOOR, lists * SAMPLE_PER_LIST))
 
 
-def train(sample: Floats, lists: int) -> Quantizer:
+Representation = Literal["pq", "rabitq", "int8", "float16"]
+"""How codes stand for vectors: 4-bit PQ, RaBitQ's one bit a dimension (arXiv:2405.12497), scaled int8, float16."""
+
+
+def codec_for(dim: int, lists: int, bytes_per_photo: int | None = None, representation: Representation = "pq") -> str:
+    """The FAISS factory string of a codec.
+
+    PQ takes at most `bytes_per_photo` where given, two sub-spaces a byte; the other representations have one size.
+    """
+    match representation:
+        case "pq":
+            subspaces = subspaces_for(dim)
+            if bytes_per_photo is not None:
+                subspaces = max(n for n in range(1, dim + 1) if dim % n == 0 and n <= max(1, 2 * bytes_per_photo))
+            return f"IVF{lists},PQ{subspaces}x4fsr"
+        case "rabitq":
+            return f"RR{dim},IVF{lists},RaBitQfs"  # its bits are good only where no direction is special
+        case "int8":
+            return f"IVF{lists},SQ8"
+        case "float16":
+            return f"IVF{lists},SQfp16"
+
+
+def train(sample: Floats, lists: int, codec: str | None = None) -> Quantizer:
     """Learns centroids and codec from `sample` [n, dim], L2 norm 1, n >= 1; the same sample gives the same result."""
     import faiss  # not above: `engine.storage.ivf` says how its threads wait before it loads
 
     dim = sample.shape[1]
-    codec = f"IVF{lists},PQ{subspaces_for(dim)}x4fsr"
+    codec = codec or codec_for(dim, lists)
     index = faiss.index_factory(dim, codec, faiss.METRIC_INNER_PRODUCT)
+    inner = faiss.extract_index_ivf(index)
     # a small catalogue is no mistake to be warned of
-    index.cp.min_points_per_centroid = 1
-    index.pq.cp.min_points_per_centroid = 1
+    inner.cp.min_points_per_centroid = 1
+    if isinstance(inner, faiss.IndexIVFPQFastScan):
+        inner.pq.cp.min_points_per_centroid = 1
     # k-means needs a point for each centroid, so a tiny sample is repeated
     index.train(np.resize(sample, (max(len(sample), CENTROIDS, lists), dim)))
-    _spread_flat_codebooks(index)
+    if isinstance(inner, faiss.IndexIVFPQFastScan):
+        _spread_flat_codebooks(inner)
     return Quantizer(index, codec)
 
 

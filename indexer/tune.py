@@ -15,19 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.storage.ivf import Floats, Ints
-from engine.storage.manifest import Recall
-from indexer.gallery import QUERIES, Gallery, Questions, Truth
+from engine.search.plan import RERANK_COST, TARGET
+from engine.storage.ivf import Ints
+from engine.storage.manifest import FilterCalibration, Recall
+from indexer.calibrate import SHARES, Goal, calibrate, try_filters
+from indexer.gallery import Gallery, Questions
 
 AT = 10
-TARGET = 0.98  # recall@10 to reach
 ASKED = 500  # queries, half of them to choose on
 HOLD_OUT_FROM = 5000  # products; smaller catalogues need all of them to train on
-DEPTHS = (32, 64, 128, 256, 512, 1024, 2048)  # photos re-ranked per query
-BUDGETS = tuple(500 * 2**step for step in range(16))  # photos that pass, seen per filtered query
-ASKED_FILTERED = 100  # queries with a filter, in each half
-FILTER_SHARE = 0.1  # of the products pass the filters that are tried
-RERANK_COST = 50  # PQ rows scanned in the time one float16 row is re-ranked (Lookalike default)
+DEPTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048)  # photos re-ranked per query
+FILTER_BUDGET = 1000  # photos that pass a filter and are simply all compared: about the work of a search without filter
+ASKED_FILTERED = 64  # queries with filters, in each half
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Tuning:
     filter_budget: int
     recall: Recall
     filtered_recall: Recall
+    filter_calibration: FilterCalibration | None
 
 
 def draw_held_out(products: int, rng: np.random.Generator) -> Ints:
@@ -48,35 +48,31 @@ def draw_held_out(products: int, rng: np.random.Generator) -> Ints:
     return np.sort(rng.choice(products, ASKED, replace=False))
 
 
-def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> Tuning:
-    """Chooses the cheapest settings that reach the target, and measures them."""
+def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator, target: float = TARGET) -> Tuning:
+    """Chooses the cheapest settings that reach the `target` recall, and measures them."""
     questions = Questions.ask(gallery, _draw_rows(gallery, held_out, rng), AT)
     if len(questions) < 2:
         return _everything(gallery)
     half = len(questions) // 2
     choosing, measuring = questions.part(0, half), questions.part(half, len(questions))
-    nprobe, depth = _choose(gallery, choosing)
-    budgets = [budget for budget in BUDGETS if budget < gallery.rows] + [gallery.rows]
-    table = _filtered_recalls(gallery, choosing.part(0, ASKED_FILTERED), budgets, rng)
-    position = next((at for at, recalls in enumerate(table.T) if reaches_target(recalls)), len(budgets) - 1)
-    filtered = _filtered_recalls(gallery, measuring.part(0, ASKED_FILTERED), [budgets[position]], rng)[:, 0]
+    nprobe, depth = _choose(gallery, choosing, target)
     whose = "products outside the codec's sample" if len(held_out) else "the catalogue"
     how = f"best {AT} products, exact search as truth; photos of {whose}, each left out of its own gallery"
-    return Tuning(
-        nprobe=nprobe,
-        depth=depth,
-        filter_budget=budgets[position],
-        recall=_recall(_recalls(gallery, measuring, nprobe, [depth])[:, 0], f"{how}; settings chosen on others"),
-        filtered_recall=_recall(
-            filtered,
-            f"{how}; filters pass {FILTER_SHARE:.0%} of the products, any of them or those nearest to some photo",
-        ),
-    )
+    measured = _recall(_recalls(gallery, measuring, nprobe, [depth])[:, 0], f"{how}; settings chosen on others")
+    if gallery.rows <= FILTER_BUDGET:
+        return Tuning(nprobe, depth, FILTER_BUDGET, measured, _certain("every photo that passes is compared"), None)
+    goal = Goal(AT, allowed=(1 - target) / 2)  # the other half is for what codes hide
+    calibration = calibrate(gallery, choosing.part(0, ASKED_FILTERED), goal, rng)
+    trials = list(try_filters(gallery, measuring.part(0, ASKED_FILTERED), calibration, goal, rng))
+    widths = ", ".join(f"{share:.0%}" for share in SHARES)
+    filters = f"filters pass {widths} of the products: any, those nearest to some photo, those farthest from the query"
+    filtered = _recall(np.array([trial.recall for trial in trials]), f"{how}; {filters}; codes apart")
+    return Tuning(nprobe, depth, FILTER_BUDGET, measured, filtered, calibration)
 
 
-def reaches_target(recalls: NDArray[np.float64]) -> bool:
-    """Whether the recalls of the single queries [q] reach the target by more than a standard error."""
-    return bool(recalls.mean() - recalls.std() / math.sqrt(len(recalls)) >= TARGET)
+def reaches_target(recalls: NDArray[np.float64], target: float = TARGET) -> bool:
+    """Whether the recalls of the single queries [q] reach the `target` by more than a standard error."""
+    return bool(recalls.mean() - recalls.std() / math.sqrt(len(recalls)) >= target)
 
 
 def interval_95(share: float, count: int) -> tuple[float, float]:
@@ -100,7 +96,7 @@ def _draw_rows(gallery: Gallery, held_out: Ints, rng: np.random.Generator) -> In
     return order[:ASKED]
 
 
-def _choose(gallery: Gallery, questions: Questions) -> tuple[int, int]:
+def _choose(gallery: Gallery, questions: Questions, target: float) -> tuple[int, int]:
     """The nprobe and depth that reach the target at the least cost; all lists and the greatest depth if none do."""
     depths = [depth for depth in DEPTHS if depth < gallery.rows] + [min(DEPTHS[-1], gallery.rows)]
     rows_per_list = gallery.rows / gallery.quantizer.lists
@@ -109,7 +105,9 @@ def _choose(gallery: Gallery, questions: Questions) -> tuple[int, int]:
         if nprobe * rows_per_list >= least:
             break
         recalls = _recalls(gallery, questions, nprobe, depths)
-        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column)), None)
+        depth = next(
+            (depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None
+        )
         if depth is not None and (cost := nprobe * rows_per_list + depth * RERANK_COST) < least:
             best, least = (nprobe, depth), cost
     return best
@@ -139,62 +137,16 @@ def _recalls(gallery: Gallery, questions: Questions, nprobe: int, depths: list[i
     return recalls
 
 
-def _filtered_recalls(
-    gallery: Gallery, questions: Questions, budgets: list[int], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """[q, budgets] the recall of each query under a filter when lists are visited until so many photos that pass it
-    were seen."""
-    recalls = []
-    for start in range(0, len(questions), QUERIES):
-        block = questions.part(start, start + QUERIES)
-        cosines = gallery.cosines(block.vectors)
-        filters = _draw_filters(gallery, len(block), rng)
-        _, orders = gallery.quantizer.nearest(block.vectors, gallery.quantizer.lists)
-        for number, row in enumerate(block.rows):
-            passes = filters[number][gallery.ordinals]
-            passes[row] = False
-            recalls.append(_filtered_recall(gallery, cosines[number], passes, orders[number], budgets))
-    return np.array(recalls)
-
-
-def _draw_filters(gallery: Gallery, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[count, products] which products pass; every other filter passes those nearest to some random photo."""
-    size = max(1, round(gallery.products * FILTER_SHARE))
-    wish = rng.random((count, gallery.products), np.float32)
-    anchors = gallery.vectors(rng.integers(gallery.rows, size=len(wish[1::2])))
-    wish[1::2] = gallery.best_by_product(gallery.cosines(anchors))
-    passes = np.zeros(wish.shape, bool)
-    np.put_along_axis(passes, np.argpartition(-wish, size - 1, axis=1)[:, :size], True, axis=1)
-    return passes
-
-
-def _filtered_recall(
-    gallery: Gallery, cosines: Floats, passes: NDArray[np.bool_], order: Ints, budgets: list[int]
-) -> list[float]:
-    """The recall for each budget; 1 where nothing passes."""
-    truth = Truth.of(gallery.best_by_product(np.where(passes, cosines, -np.inf)[None])[0], AT)
-    if not truth.wanted:
-        return [1.0] * len(budgets)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    survivors = np.flatnonzero(passes)
-    ranks = rank[gallery.lists[survivors]]
-    seen = np.cumsum(np.bincount(ranks, minlength=len(order)))  # survivors in the nearest 1, 2, … lists
-    recalls = []
-    for budget in budgets:
-        visited = survivors[ranks <= np.searchsorted(seen, budget)]
-        recalls.append(truth.recall(cosines[visited], gallery.ordinals[visited]))
-    return recalls
-
-
 def _recall(recalls: NDArray[np.float64], how: str) -> Recall:
     value = float(recalls.mean())
     return Recall(at=AT, value=value, queries=len(recalls), how=how, interval_95=interval_95(value, len(recalls)))
 
 
+def _certain(why: str) -> Recall:
+    return Recall(at=AT, value=1.0, queries=0, how=f"not measured: {why}", interval_95=(1.0, 1.0))
+
+
 def _everything(gallery: Gallery) -> Tuning:
     """Too few photos to ask with: all of them are compared, which finds whatever there is."""
-    recall = Recall(
-        at=AT, value=1.0, queries=0, how="not measured: every photo is compared exactly", interval_95=(1.0, 1.0)
-    )
-    return Tuning(gallery.quantizer.lists, gallery.rows, gallery.rows, recall, recall)
+    recall = _certain("every photo is compared exactly")
+    return Tuning(gallery.quantizer.lists, gallery.rows, gallery.rows, recall, recall, None)

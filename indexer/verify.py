@@ -1,12 +1,11 @@
 """Reads every byte of an index and names each file that is not what was written."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import DamagedFile, LookalikeError
 from engine.storage import manifest as manifests
-from engine.storage.files import sha256_of
 from engine.storage.generation import (
     CURRENT,
     Generation,
@@ -34,7 +33,7 @@ def verify_index(index_dir: Path, progress: Progress = SILENT) -> list[Finding]:
     Raises IndexMissing where there is no index at all.
     """
     findings = list(_check_current(index_dir))
-    models = set()
+    models: dict[str, dict[str, set[FileEntry]]] = {}
     for name in generation_names(index_dir):
         path = generation_path(index_dir, name)
         try:
@@ -42,11 +41,13 @@ def verify_index(index_dir: Path, progress: Progress = SILENT) -> list[Finding]:
         except LookalikeError as damage:
             findings.append(Finding(path / manifests.NAME, str(damage)))
             continue
-        models.add(manifest.model_id)
+        files = models.setdefault(manifest.model_id, {})
+        for file, entry in manifest.model_files.items():
+            files.setdefault(file, set()).add(entry)
         findings += _check_generation(index_dir, name, manifest, progress)
-    for model_id in sorted(models):
+    for model_id, files in sorted(models.items()):
         progress.start(f"Reading model {model_id[:12]}")
-        findings += _check_model(model_path(index_dir, model_id))
+        findings += _check_model(model_path(index_dir, model_id), files)
     progress.finish()
     return findings
 
@@ -59,7 +60,7 @@ def _check_current(index_dir: Path) -> Iterator[Finding]:
         return
     if not generation_path(index_dir, name).is_dir():
         path = generation_path(index_dir, name)
-        yield Finding(path, f"{path} is missing, though {CURRENT} names it; rebuild the index with `lookalike index`.")
+        yield Finding(path, f"{path} is missing, though {CURRENT} names it; {manifests.REMEDY}.")
 
 
 def _check_generation(index_dir: Path, name: str, manifest: Manifest, progress: Progress) -> list[Finding]:
@@ -67,10 +68,8 @@ def _check_generation(index_dir: Path, name: str, manifest: Manifest, progress: 
     progress.start(f"Reading generation {name}", len(manifest.files))
     findings = []
     for file, entry in manifest.files.items():
-        if problem := _problem(path / file, entry):
-            findings.append(
-                Finding(path / file, f"{path / file} {problem}; restore it, or rebuild with `lookalike index`.")
-            )
+        if problem := entry.problem(path / file):
+            findings.append(Finding(path / file, problem))
         progress.advance()
     if findings:
         return findings
@@ -81,19 +80,18 @@ def _check_generation(index_dir: Path, name: str, manifest: Manifest, progress: 
     return findings
 
 
-def _problem(path: Path, entry: FileEntry) -> str | None:
-    try:
-        size = path.stat().st_size
-        if size != entry.bytes:
-            return f"has {size:,} bytes and should have {entry.bytes:,}"
-        return None if sha256_of(path) == entry.sha256 else "is not the file that was written (sha256)"
-    except FileNotFoundError:
-        return "is missing"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
+def _check_model(path: Path, files: Mapping[str, Collection[FileEntry]]) -> list[Finding]:
+    """The model's files against what the manifests say; those of format 1 say nothing, and the model speaks for itself.
 
-
-def _check_model(path: Path) -> list[Finding]:
+    A re-export of the same network may have replaced the words in `model.json`, so either entry will do.
+    """
+    findings = []
+    for name, entries in files.items():
+        problems = [entry.problem(path / name) for entry in entries]
+        if all(problems):
+            findings.append(Finding(path / name, str(problems[0])))
+    if findings:
+        return findings
     try:
         return [Finding(path, problem) for problem in Model.open(path).verify()]
     except LookalikeError as damage:

@@ -18,6 +18,7 @@ from engine.errors import (
     Busy,
     DamagedFile,
     IndexMissing,
+    LogTrimmed,
     LookalikeError,
     MissingFile,
     Unavailable,
@@ -43,6 +44,7 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     UnsupportedFormat: HTTPStatus.SERVICE_UNAVAILABLE,
     WrongModel: HTTPStatus.SERVICE_UNAVAILABLE,
     WrongCatalogue: HTTPStatus.SERVICE_UNAVAILABLE,
+    LogTrimmed: HTTPStatus.SERVICE_UNAVAILABLE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     BadSetting: HTTPStatus.INTERNAL_SERVER_ERROR,  # a BadCall of whoever started the server, not of who asks it

@@ -6,7 +6,7 @@ for lives as long as its request.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from engine.errors import BadFilter, BadImage, BadQuery, MissingFile, UnknownPho
 from engine.search.filter_json import from_json
 from engine.search.filter_syntax import parse
 from engine.search.filters import And, Filter
+from engine.search.plan import Plan
 from engine.search.query import Box, Hit, Query, SearchResult
 from webui import wire
 from webui.thumbnails import thumbnail
@@ -60,6 +61,11 @@ class Engine(Protocol):
     def generation(self) -> str: ...
     @property
     def manifest(self) -> Manifest: ...
+    @property
+    def change_number(self) -> int: ...
+    @property
+    def problem(self) -> str | None:
+        """Why the catalogue cannot be followed at present."""
 
     def search(self, query: Query) -> SearchResult:
         """Raises BadQuery, BadFilter, BadImage, UnknownProduct."""
@@ -107,7 +113,7 @@ class SearchService:
             ],
             matching=result.matching,
             products=self._engine.products,
-            plan=wire.Plan.model_validate(result.plan.to_dict()),
+            plan=_plan(result.plan),
             generation=result.plan.generation,
             model_id=result.plan.model_id,
         )
@@ -157,6 +163,8 @@ class SearchService:
             photos=engine.photos,
             generation=engine.generation,
             model_id=engine.manifest.model_id,
+            change_number=engine.change_number,
+            stale=engine.problem is not None,
         )
 
 
@@ -200,6 +208,12 @@ def _box_of_text(text: str) -> Box:
 
 
 # --- What the engine says -> answers ---------------------------------------------------------------------------------
+
+
+def _plan(plan: Plan) -> wire.Plan:
+    # what is damaged, and not where: names of the server's files are for its log
+    damaged = tuple(f"{sentence.partition(':')[0]}." for sentence in plan.partial)
+    return wire.Plan.model_validate(replace(plan, partial=damaged).to_dict())
 
 
 def _exact_part(result: SearchResult) -> wire.ExactPart | None:

@@ -1,7 +1,8 @@
 """The numbered log of every change to a catalogue, in the order of the commits.
 
 Whoever follows it keeps the number of the last change it has seen and asks for what came after. A change says *that* a
-product or photo is other than before; what it is now is read from the catalogue.
+product or photo is other than before; what it is now is read from the catalogue. The log may be trimmed: who has not
+seen what was forgotten starts again from a generation of the index that has it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from engine.catalogue import sql
+from engine.errors import LogTrimmed
 
 
 class ChangeKind(StrEnum):
@@ -33,7 +35,16 @@ class Change:
 
 
 def changes_since(connection: Connection, number: int, limit: int) -> list[Change]:
-    """The changes with numbers above `number`, at most `limit` of them, in their order."""
+    """The changes with numbers above `number`, at most `limit` of them, in their order.
+
+    Raises LogTrimmed where some of them were forgotten.
+    """
+    log_start = connection.scalar(sa.select(sql.counters.c.log_start)) or 0
+    if number < log_start:
+        raise LogTrimmed(
+            f"The changes after number {number} were forgotten up to number {log_start}; open the index's newest "
+            "generation, or build one with `lookalike index`."
+        )
     log = sql.changes
     statement = (
         sa.select(log.c.number, log.c.kind, log.c.product_id, log.c.photo_id)

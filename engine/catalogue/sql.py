@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -20,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-FORMAT = 1
+FORMAT = 2
 VERSION_TABLE = "catalogue_version"
 
 
@@ -40,6 +41,7 @@ metadata = MetaData(
 )
 
 # One row. A writing transaction locks it first and updates it last: the order of change numbers is that of the commits.
+# `log_start` is the lowest number from which the log can still be followed: the changes up to it may be forgotten.
 counters = Table(
     "counters",
     metadata,
@@ -47,6 +49,7 @@ counters = Table(
     Column("catalogue_id", String(36), nullable=False),
     Column("change_number", BigInteger, nullable=False),
     Column("last_photo_id", BigInteger, nullable=False),
+    Column("log_start", BigInteger, nullable=False, server_default="0"),
 )
 
 facets = Table(
@@ -87,4 +90,15 @@ changes = Table(
     Column("kind", String(20), nullable=False),
     Column("product_id", code_points(200), nullable=False),
     Column("photo_id", BigInteger),
+)
+
+# Vectors of photos that were written live, until a generation of the index holds them. Little-endian float16.
+vectors = Table(
+    "vectors",
+    metadata,
+    Column("content_hash", String(64), primary_key=True),
+    Column("model_id", String(64), primary_key=True),
+    Column("precision", String(20), primary_key=True),
+    Column("dim", Integer, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
 )

@@ -8,7 +8,7 @@ however long it takes; writing in a transaction, of which either everything or n
             ...
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,11 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from engine.catalogue import changes, sql
+from engine.catalogue import changes, kept_vectors, sql
 from engine.catalogue.connection import Place, connect, plain_errors, reading, use_write_ahead_log, writing
 from engine.catalogue.schema import Facet, FacetType, Photo, Product
-from engine.catalogue.upgrade import check_format, upgrade
-from engine.catalogue.values import decode_all
+from engine.catalogue.upgrade import check_format, found_format, upgrade_format
+from engine.catalogue.values import chunks, decode_all
 from engine.catalogue.writer import Writer
 from engine.errors import MissingFile, UnknownProduct
 from engine.settings import settings
@@ -38,6 +38,7 @@ class Snapshot:
         row = connection.execute(sa.select(sql.counters)).one()
         self.catalogue_id: str = row.catalogue_id
         self.change_number: int = row.change_number
+        self.log_start: int = row.log_start  # the lowest number that can still be followed from
         facets = sa.select(sql.facets).order_by(sql.facets.c.position)
         self.facets = tuple(Facet(row.name, FacetType(row.type)) for row in connection.execute(facets))
         self._types = {facet.name: facet.type for facet in self.facets}
@@ -77,9 +78,37 @@ class Snapshot:
         statement = sa.select(table).where(table.c.product_id == product_id).order_by(table.c.photo_id)
         return tuple(_photo(row) for row in self._connection.execute(statement))
 
+    def products_of(self, product_ids: Collection[str]) -> list[Product]:
+        """The products that there are of these ids, in no order."""
+        table = sql.products
+        found: list[Product] = []
+        for chunk in chunks(sorted(product_ids), ROWS_AT_ONCE):
+            rows = self._connection.execute(sa.select(table).where(table.c.product_id.in_(chunk)))
+            found.extend(map(self._product, rows))
+        return found
+
+    def photos_of_all(self, product_ids: Collection[str]) -> list[Photo]:
+        """The photos of all products of these ids, in the order of `photo_id` within a product."""
+        table = sql.photos
+        found: list[Photo] = []
+        for chunk in chunks(sorted(product_ids), ROWS_AT_ONCE):
+            theirs = (
+                sa.select(table).where(table.c.product_id.in_(chunk)).order_by(table.c.product_id, table.c.photo_id)
+            )
+            found.extend(map(_photo, self._connection.execute(theirs)))
+        return found
+
     def changes_since(self, number: int, limit: int = 1000) -> list[changes.Change]:
-        """The changes with numbers above `number`, at most `limit` of them, in their order."""
+        """The changes with numbers above `number`, at most `limit` of them, in their order; raises LogTrimmed."""
         return changes.changes_since(self._connection, number, limit)
+
+    def vectors(self, model_id: str, precision: str) -> Iterator[tuple[bytes, kept_vectors.Vector]]:
+        """Every vector kept of a model in a precision, by rising content hash: (32 bytes, float16 [dim])."""
+        return kept_vectors.stream(self._connection, model_id, precision)
+
+    def vectors_of(self, model_id: str, precision: str, hashes: Collection[str]) -> dict[str, kept_vectors.Vector]:
+        """Those of these contents (sha256 in hex) whose vectors are kept: float16 [dim] by content."""
+        return kept_vectors.find(self._connection, model_id, precision, hashes)
 
     def _count(self, table: sa.Table) -> int:
         return self._connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
@@ -102,12 +131,12 @@ class Catalogue:
             self.catalogue_id = view.catalogue_id
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = False) -> "Catalogue":
+    def open(cls, where: str | Path, *, create: bool = False, upgrade: bool = False) -> Self:
         """Opens the catalogue at a path (SQLite) or `postgresql://…`.
 
-        `create` makes it where there is none and upgrades one of an older format. Raises MissingFile where there is
-        none, DamagedFile where something else is, UnsupportedFormat for a newer format, Unavailable when the server
-        does not answer.
+        `upgrade` brings one of an older format to today's; `create` does so too, and makes one where there is none.
+        Raises MissingFile where there is none, DamagedFile where something else is, UnsupportedFormat for another
+        format than today's, Unavailable when the server does not answer.
         """
         place = Place.parse(where)
         if place.path is not None and not create and not place.path.exists():
@@ -116,7 +145,7 @@ class Catalogue:
         engine = connect(place, timeout_s)
         try:
             with plain_errors(place):
-                if create:
+                if create or (upgrade and _is_older(engine, place)):
                     _make_or_upgrade(engine, place, timeout_s)
                 else:
                     with reading(engine) as connection:
@@ -153,6 +182,11 @@ class Catalogue:
             yield writer
             writer.finish()
 
+    def change_number(self) -> int:
+        """The number of the last change: one statement, cheap enough to ask often."""
+        with plain_errors(self._place), reading(self._engine) as connection:
+            return int(connection.scalar(sa.select(sql.counters.c.change_number)) or 0)
+
     def facets(self) -> tuple[Facet, ...]:
         """The facets, in the order in which they were declared."""
         with self.snapshot() as view:
@@ -169,7 +203,7 @@ class Catalogue:
             return view.photos_of(product_id)
 
     def changes_since(self, number: int, limit: int = 1000) -> list[changes.Change]:
-        """The changes with numbers above `number`, at most `limit` of them, in their order."""
+        """The changes with numbers above `number`, at most `limit` of them, in their order; raises LogTrimmed."""
         with self.snapshot() as view:
             return view.changes_since(number, limit)
 
@@ -185,9 +219,14 @@ class Catalogue:
         self.close()
 
 
+def _is_older(engine: Engine, place: Place) -> bool:
+    with reading(engine) as connection:
+        return (found_format(connection, place) or sql.FORMAT) < sql.FORMAT
+
+
 def _make_or_upgrade(engine: Engine, place: Place, timeout_s: float) -> None:
     with writing(engine, timeout_s) as connection:
-        upgrade(connection, place)
+        upgrade_format(connection, place)
     if place.path is not None:
         use_write_ahead_log(engine)
 

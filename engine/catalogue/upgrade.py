@@ -33,11 +33,11 @@ def check_format(connection: Connection, place: Place) -> None:
     if found < sql.FORMAT:
         raise UnsupportedFormat(
             f"{place} is a catalogue of format {found}, before this version's {sql.FORMAT}; "
-            "the next `lookalike import` into it upgrades it."
+            "the next `lookalike import` or `lookalike upsert` into it upgrades it."
         )
 
 
-def upgrade(connection: Connection, place: Place) -> None:
+def upgrade_format(connection: Connection, place: Place) -> None:
     """Brings the database to today's format, inside the connection's transaction: an empty one becomes a catalogue."""
     found = found_format(connection, place)
     if found is not None:

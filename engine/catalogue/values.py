@@ -2,14 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.catalogue.schema import FacetType, FacetValue
 from engine.errors import BadCall
 
 JsonValue = str | float | bool | list[str]
+_Item = TypeVar("_Item")
 
 
 def dump_json(value: object) -> str:
@@ -48,3 +49,9 @@ def decode(type: FacetType, value: Any) -> FacetValue:
 def decode_all(types: Mapping[str, FacetType], values: Mapping[str, Any]) -> dict[str, FacetValue]:
     """The facets of a product from its JSON, in the order in which `types` declares them."""
     return {name: decode(type, values[name]) for name, type in types.items() if name in values}
+
+
+def chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """`items` in their order, at most `size` at a time: databases bound what one statement may name."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -4,23 +4,24 @@ Every change gets the next number from the counter row, which the transaction lo
 waits there, so the order of numbers is the order of commits on both databases. What is already so is no change.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.engine import Connection
 
-from engine.catalogue import sql
+from engine.catalogue import kept_vectors, sql
 from engine.catalogue.changes import ChangeKind
-from engine.catalogue.schema import Facet, FacetType, Product, check_facet_name, check_product_id
-from engine.catalogue.values import encode
+from engine.catalogue.schema import Facet, FacetType, FacetValue, Product, check_facet_name, check_product_id
+from engine.catalogue.values import chunks, encode
 from engine.errors import BadCall, UnknownPhoto, UnknownProduct
 
 AT_ONCE = 500  # ids in one statement; databases take more, but gain nothing by it
 
-_Item = TypeVar("_Item")
 _Row = dict[str, Any]
 
 
@@ -49,6 +50,7 @@ class Writer:
         self._connection = connection
         counters = connection.execute(sa.select(sql.counters).with_for_update()).one()
         self._number: int = counters.change_number
+        self._first_number = self._number
         self._last_photo_id: int = counters.last_photo_id
         self._log: list[_Row] = []
         facets = connection.execute(sa.select(sql.facets).order_by(sql.facets.c.position))
@@ -58,6 +60,12 @@ class Writer:
     def facets(self) -> tuple[Facet, ...]:
         """The facets declared so far, this transaction's included, in order of declaration."""
         return tuple(Facet(name, type) for name, type in self._types.items())
+
+    @property
+    def change_number(self) -> int:
+        """The number of the last change so far, this transaction's included: what a follower must have seen to have
+        seen all of it."""
+        return self._number
 
     def declare_facets(self, facets: Iterable[Facet]) -> None:
         """Adds the facets that are not there yet; raises BadCall for one that is there with another type."""
@@ -115,7 +123,7 @@ class Writer:
         for product in products:
             check_product_id(product.product_id)
         effects: list[Effect] = []
-        for chunk in _chunks(products):
+        for chunk in chunks(products, AT_ONCE):
             stored = self._stored_products([product.product_id for product in chunk])
             new: dict[str, _Row] = {}
             changed: dict[str, _Row] = {}
@@ -136,6 +144,25 @@ class Writer:
             self._run_many(sa.update(table).where(table.c.product_id == sa.bindparam("id")), updates)
         return effects
 
+    def set_facets(self, product_id: str, values: Mapping[str, FacetValue], unset: Collection[str] = ()) -> Effect:
+        """Gives a product these facets and takes those in `unset` away; its title and other facets stay.
+
+        Raises UnknownProduct, BadCall for a facet that is not declared or a value of another type.
+        """
+        self._check_products_exist({product_id})
+        before = self._stored_products([product_id])[product_id]
+        row = self._product_row(Product(product_id, None, values), before)
+        if unknown := set(unset) - self._types.keys():
+            raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; check its name.")
+        row["facets"] = {name: value for name, value in row["facets"].items() if name not in unset}
+        effect = _effect(before, row)
+        if effect is not Effect.UNCHANGED:
+            table = sql.products
+            mine = table.c.product_id == product_id
+            self._connection.execute(sa.update(table).where(mine).values(facets=row["facets"]))
+            self._record(ChangeKind.PRODUCT_SET, product_id)
+        return effect
+
     def add_photo(self, product_id: str, content_hash: str, uri: str, columns: Mapping[str, str] | None = None) -> int:
         """The `photo_id` of the product's photo with this content, new or known; raises UnknownProduct.
 
@@ -146,7 +173,7 @@ class Writer:
     def add_photos(self, photos: Sequence[NewPhoto]) -> list[tuple[int, Effect]]:
         """`add_photo` for many, in few statements; (photo_id, effect) for each, in their order."""
         results: list[tuple[int, Effect]] = []
-        for chunk in _chunks(photos):
+        for chunk in chunks(photos, AT_ONCE):
             self._check_products_exist({photo.product_id for photo in chunk})
             stored = self._stored_photos(chunk)
             new: dict[int, _Row] = {}
@@ -183,7 +210,7 @@ class Writer:
     def delete_products(self, product_ids: Sequence[str]) -> None:
         """`delete_product` for many, in few statements."""
         photos, products = sql.photos, sql.products
-        for chunk in _chunks(product_ids):
+        for chunk in chunks(product_ids, AT_ONCE):
             self._check_products_exist(set(chunk))
             theirs = sa.select(photos.c.photo_id).where(photos.c.product_id.in_(chunk))
             self.delete_photos(self._connection.scalars(theirs).all())
@@ -198,7 +225,7 @@ class Writer:
     def delete_photos(self, photo_ids: Sequence[int]) -> None:
         """`delete_photo` for many."""
         table = sql.photos
-        for chunk in _chunks(photo_ids):
+        for chunk in chunks(photo_ids, AT_ONCE):
             wanted = table.c.photo_id.in_(chunk)
             owners = self._connection.execute(sa.select(table.c.photo_id, table.c.product_id).where(wanted)).all()
             missing = set(chunk) - {row.photo_id for row in owners}
@@ -208,9 +235,35 @@ class Writer:
             for row in sorted(owners, key=lambda row: row.photo_id):
                 self._record(ChangeKind.PHOTO_DELETED, row.product_id, row.photo_id)
 
+    def put_vector(self, content_hash: str, model_id: str, precision: str, vector: NDArray[np.floating]) -> None:
+        """Keeps the vector [dim] of a content (sha256 in hex), as float16; one that is there stays as it is."""
+        kept_vectors.put(self._connection, model_id, precision, {content_hash: vector})
+
+    def put_vectors(self, model_id: str, precision: str, found: Mapping[str, NDArray[np.floating]]) -> None:
+        """`put_vector` for many, by content, in few statements."""
+        kept_vectors.put(self._connection, model_id, precision, found)
+
+    def drop_vectors(self, model_id: str, precision: str, hashes: Sequence[bytes] | None) -> None:
+        """Forgets the vectors of these contents (32 bytes each, as `Snapshot.vectors` gives them); None: all."""
+        kept_vectors.drop(self._connection, model_id, precision, hashes)
+
+    def drop_unused_vectors(self) -> None:
+        """Forgets the vectors of contents that no photo has any more."""
+        kept_vectors.drop_unused(self._connection)
+
+    def trim_log(self, below: int) -> None:
+        """Forgets the changes with numbers up to and including `below`: followers that have not seen them must open
+        a generation that was built after them."""
+        below = min(below, self._number)
+        self._connection.execute(sa.delete(sql.changes).where(sql.changes.c.number <= below))
+        self._log = [entry for entry in self._log if entry["number"] > below]
+        counters = sql.counters
+        moves = sa.update(counters).where(counters.c.log_start < below).values(log_start=below)
+        self._connection.execute(moves)
+
     def finish(self) -> None:
         """Writes the log and the counters; `Catalogue.transaction` calls it just before the commit."""
-        if not self._log:
+        if self._number == self._first_number:
             return
         self._run_many(sa.insert(sql.changes), self._log)
         self._connection.execute(
@@ -266,8 +319,3 @@ def _effect(before: _Row | None, row: _Row) -> Effect:
     if before is None:
         return Effect.NEW
     return Effect.UNCHANGED if before == row else Effect.CHANGED
-
-
-def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for start in range(0, len(items), AT_ONCE):
-        yield items[start : start + AT_ONCE]

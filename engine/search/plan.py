@@ -1,17 +1,25 @@
 """How a query is to be answered, and how it was: plain numbers, and the sentence that is shown with every answer."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Path = Literal["lists", "exact", "filtered lists", "nothing"]
 
 MEASURED_AT = 10  # the k for which an index's depth and filter budget were measured
+RERANK_COST = 12  # codes scanned in the time in which one float16 row is compared (Lookalike default)
+TARGET = 0.98  # recall@10 to reach where nothing else was asked
 
 
 def scaled(effort: int, k: int) -> int:
     """A depth or budget that was measured for 10 products, for `k` of them: never less, in proportion beyond."""
     return -(-effort * max(k, MEASURED_AT) // MEASURED_AT)
+
+
+def codes_are_cheaper(survivors: int, inside: int, depth: int) -> bool:
+    """Whether `depth` photos chosen by their codes are less work than comparing all survivors, where the lists to visit
+    hold `inside` photos: codes are scanned whether they pass a filter or not."""
+    return inside + RERANK_COST * depth < RERANK_COST * survivors
 
 
 def products_needed(k: int, *, similar: bool) -> int:
@@ -30,7 +38,10 @@ class Plan:
     nearest lists that have any; "exact" compared every photo that may be shown; "nothing" had nothing to compare.
     `survivors` counts the photos that pass the filter (None without a filter), `matching_products` their products.
     `rows_scanned` photos were looked at, `rows_reranked` of them by their float16 rows. `expected_recall` of the first
-    ten products is what the index measured on itself, 1 where every photo was compared, None where nobody knows.
+    ten products is what the index measured on itself, under a filter what its calibration foretells of this very query,
+    1 where every photo was compared, None where nobody knows.
+    `delta_rows` of the photos are newer than the generation and were compared one by one; the answer knows the
+    catalogue up to its change `change_number`. `partial` names what was damaged and left out.
     """
 
     path: Path
@@ -45,9 +56,14 @@ class Plan:
     matching_products: int
     expected_recall: float | None
     milliseconds: Mapping[str, float]
+    delta_rows: int = 0
+    change_number: int = 0
+    partial: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """What was done, for a person."""
+        if self.partial:
+            return f"{replace(self, partial=()).sentence()} Partial: {' '.join(self.partial)}"
         took = f"{sum(self.milliseconds.values()):.1f} ms"
         if self.path == "nothing":
             return f"No product passes the filter; {took}."
@@ -55,10 +71,12 @@ class Plan:
             return f"{self._passing()}{_photos(self.rows_reranked)} compared exactly, all there are; {took}."
         lists = f"{self.lists_visited:,} of {_count(self.lists_total, 'list')} visited"
         shards = f" in {_count(self.shards, 'shard')}" if self.shards > 1 else ""
-        if self.path == "filtered lists":
-            return f"{self._passing()}{lists}{shards}, {_photos(self.rows_reranked)} compared exactly; {took}."
+        live = "" if not self.delta_rows else f" ({self.delta_rows:,} of them live)"
         recall = "" if self.expected_recall is None else f"; expected recall {self.expected_recall:.3f}"
-        scanned = f"{_photos(self.rows_scanned)} scanned by their codes, {self.rows_reranked:,} compared exactly"
+        if self.path == "filtered lists":
+            compared = f"{_photos(self.rows_reranked)} compared exactly{live}"
+            return f"{self._passing()}{lists}{shards}, {compared}{recall}; {took}."
+        scanned = f"{_photos(self.rows_scanned)} scanned by their codes, {self.rows_reranked:,} compared exactly{live}"
         return f"{lists}{shards}, {scanned}{recall}; {took}."
 
     def _passing(self) -> str:

@@ -56,6 +56,21 @@ class FacetTable:
         value = self._columns[name][ordinal].as_py()
         return tuple(value) if isinstance(value, list) else value
 
+    def under(self, facets: Sequence[Facet], products: int) -> "FacetTable":
+        """The same products, of which there are so many, under another schema.
+
+        A facet that is new, or had another type when this table was made, has no values here.
+        """
+        if tuple(facets) == self.facets:
+            return self
+        columns = {
+            PREFIX + facet.name: self._columns[facet.name]
+            if self.types.get(facet.name) is facet.type
+            else _no_values(facet.type, products)
+            for facet in facets
+        }
+        return FacetTable(pa.table(columns), facets)
+
     def _array(self, name: str, kind: str, make: Any) -> NDArray[Any]:
         # two threads may both make an array; they make the same one
         if (name, kind) not in self._arrays:
@@ -63,33 +78,63 @@ class FacetTable:
         return self._arrays[name, kind]
 
 
-def facet_column(type_: FacetType, values: Sequence[FacetValue | None]) -> pa.Array:
-    """The Arrow column of one facet; `values` has one entry a product, None where it has no value."""
+def plain_type(type_: FacetType) -> pa.DataType:
+    """How a facet's values are kept before they are coded."""
+    match type_:
+        case FacetType.KEYWORD:
+            return pa.string()
+        case FacetType.KEYWORDS:
+            return pa.list_(pa.string())
+        case FacetType.NUMBER:
+            return pa.float64()
+        case FacetType.BOOLEAN:
+            return pa.bool_()
+        case FacetType.TIME:
+            return pa.timestamp("us", tz="UTC")
+
+
+def facet_column(type_: FacetType, values: pa.Array | Sequence[FacetValue | None]) -> pa.Array:
+    """The Arrow column of one facet; `values` has one entry a product, null or None where it has no value."""
+    if not isinstance(values, pa.Array):
+        values = pa.array(values, plain_type(type_))
     match type_:
         case FacetType.KEYWORD:
             return _coded(values)
         case FacetType.KEYWORDS:
             return _coded_lists(values)
-        case FacetType.NUMBER:
-            return pa.array(values, pa.float64())
-        case FacetType.BOOLEAN:
-            return pa.array(values, pa.bool_())
-        case FacetType.TIME:
-            return pa.array(values, pa.timestamp("us", tz="UTC"))
+        case _:
+            return values
 
 
-def _coded(values: Sequence[Any]) -> pa.DictionaryArray:
-    words = sorted({value for value in values if value is not None})
-    code = {word: number for number, word in enumerate(words)}
-    codes = pa.array([None if value is None else code[value] for value in values], pa.int32())
-    return pa.DictionaryArray.from_arrays(codes, pa.array(words, pa.string()))
+def _no_values(type_: FacetType, products: int) -> pa.Array:
+    """A facet's column in which no product has a value, made without going through them one by one."""
+    words = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+    match type_:
+        case FacetType.KEYWORD:
+            return pa.DictionaryArray.from_arrays(pa.nulls(products, pa.int32()), words.dictionary)
+        case FacetType.KEYWORDS:
+            offsets = pa.array(np.zeros(products + 1, np.int32))
+            return pa.ListArray.from_arrays(offsets, words, mask=pa.array(np.ones(products, np.bool_)))
+        case _:
+            return pa.nulls(products, facet_column(type_, []).type)
 
 
-def _coded_lists(values: Sequence[Any]) -> pa.ListArray:
-    offsets = np.cumsum([0] + [len(value or ()) for value in values], dtype=np.int32)
-    words = _coded([word for value in values for word in sorted(value or ())])
-    missing = pa.array([not value for value in values], pa.bool_())
-    return pa.ListArray.from_arrays(pa.array(offsets), words, mask=missing)
+def _coded(values: pa.Array) -> pa.DictionaryArray:
+    words = pc.unique(values).drop_null()
+    words = words.take(pc.sort_indices(words))  # bytes of UTF-8 sort as code points do
+    return pa.DictionaryArray.from_arrays(pc.index_in(values, value_set=words), words)
+
+
+def _coded_lists(values: pa.Array) -> pa.ListArray:
+    lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    flat = pc.list_flatten(values)
+    # within a product, values rise
+    owners = np.repeat(np.arange(len(values)), lengths)
+    codes = _coded(flat)
+    rising = np.lexsort((codes.indices.to_numpy(), owners))
+    codes = pa.DictionaryArray.from_arrays(codes.indices.take(pa.array(rising)), codes.dictionary)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), codes, mask=pa.array(lengths == 0))
 
 
 def _numbers(column: pa.Array) -> NDArray[np.float64]:

@@ -10,15 +10,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
+
+DOOMED = ".removed-"  # begins the names of directories that are being removed
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, own: bool = False) -> Iterator[Path]:
     """A name beside `path` to write to; when the `with` ends well, that file is synced and takes the name `path`.
 
-    When the `with` ends with an error, what was written is removed and `path` stays what it was.
+    When the `with` ends with an error, what was written is removed and `path` stays what it was. With `own` nobody
+    else writes to that name, so that several may write the same `path` at once.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{uuid4().hex if own else 'partial'}")
     try:
         yield partial
         sync(partial)
@@ -32,6 +36,16 @@ def write_text(path: Path, text: str) -> None:
     """Gives `path` the content `text` in UTF-8, at once or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def link(source: Path, path: Path) -> None:
+    """Gives a file that never changes a second name; a copy where the file system has no links."""
+    with replacing(path) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            partial.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, partial)
 
 
 def sync(path: Path) -> None:
@@ -50,6 +64,19 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a directory with all in it; one that is not there is fine."""
+    """Removes a directory with all in it; one that is not there is fine.
+
+    It loses its name first, so that nobody ever finds half of it; `remove_leftovers` removes what a kill left.
+    """
     if path.exists():
+        doomed = path.with_name(f"{DOOMED}{path.name}")
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Finishes the `remove_tree` of directories in `parent` that a kill interrupted."""
+    for path in parent.glob(f"{DOOMED}*"):
         shutil.rmtree(path)

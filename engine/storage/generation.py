@@ -10,6 +10,7 @@ A generation never changes. A reader that has opened one may keep it for as long
 outlive their names.
 """
 
+from hashlib import sha256
 from pathlib import Path
 
 from engine.errors import DamagedFile, IndexMissing
@@ -20,7 +21,7 @@ from engine.storage.files import write_text
 from engine.storage.ivf import Quantizer
 from engine.storage.manifest import Manifest
 from engine.storage.products import Products
-from engine.storage.shard import Shard
+from engine.storage.shard import Shard, shard_files
 
 CURRENT = "CURRENT"
 QUANTIZER = "quantizer.faiss"
@@ -31,19 +32,33 @@ class Generation:
     """One opened generation: immutable, shared by any number of threads.
 
     Raises DamagedFile or UnsupportedFormat where its files are not what its manifest says (sizes are checked;
-    `lookalike verify` checks every byte).
+    `lookalike verify` checks every byte). With `allow_damaged`, a shard that is damaged or missing is left out as long
+    as another one is whole, and `damaged` has a sentence for it; `shard_numbers` are those of the `shards`.
     """
 
-    def __init__(self, index_dir: Path, name: str) -> None:
+    def __init__(self, index_dir: Path, name: str, *, allow_damaged: bool = False) -> None:
         self.name = name
         self.path = generation_path(index_dir, name)
         self.manifest = Manifest.read(self.path)
         self.model_path = model_path(index_dir, self.manifest.model_id)
-        self._check_sizes()
+        damaged = self._sort_out(self._check_sizes(), allow_damaged)
         self.products = Products.open(self.path / products_file.NAME, self.manifest.facets)
         self.quantizer = Quantizer.open(self.path / QUANTIZER, self.manifest.codec)
-        self.shards: tuple[Shard, ...] = tuple(
-            Shard.open(self.path, number, self.quantizer) for number in range(self.manifest.shards)
+        shards: dict[int, Shard] = {}
+        for number in range(self.manifest.shards):
+            if number in damaged:
+                continue
+            try:
+                shards[number] = Shard.open(self.path, number, self.quantizer)
+            except (DamagedFile, OSError) as damage:
+                damaged[number] = str(damage)
+                if not allow_damaged or len(damaged) == self.manifest.shards:
+                    raise
+        self.shards: tuple[Shard, ...] = tuple(shards.values())
+        self.shard_numbers: tuple[int, ...] = tuple(shards)
+        self.damaged: tuple[str, ...] = tuple(
+            f"Shard {number} of {self.manifest.shards} is missing from the answer: {damage}"
+            for number, damage in sorted(damaged.items())
         )
 
     @property
@@ -55,20 +70,25 @@ class Generation:
         """Lets go of the shards; the memory goes when the last query that still reads them ends."""
         self.shards = ()
 
-    def _check_sizes(self) -> None:
-        for name, entry in self.manifest.files.items():
-            path = self.path / name
-            if not path.is_file():
-                raise DamagedFile(f"{path} is missing; restore it, or rebuild the index with `lookalike index`.")
-            size = path.stat().st_size
-            if size != entry.bytes:
-                raise DamagedFile(
-                    f"{path} has {size} bytes and should have {entry.bytes}; restore it, or rebuild the index with "
-                    "`lookalike index`."
-                )
+    def _check_sizes(self) -> dict[str, str]:
+        """What is wrong with the files by their sizes, a sentence by name."""
+        files = self.manifest.files
+        problems = {name: entry.problem(self.path / name, every_byte=False) for name, entry in files.items()}
+        return {name: problem for name, problem in problems.items() if problem}
+
+    def _sort_out(self, problems: dict[str, str], allow_damaged: bool) -> dict[int, str]:
+        """The problems of single shards by shard; raises the others, and all where none may be."""
+        shards = {}
+        for number in range(self.manifest.shards):
+            found = [problems.pop(name) for name in shard_files(number) if name in problems]
+            if found:
+                shards[number] = found[0]
+        if problems or (shards and (not allow_damaged or len(shards) == self.manifest.shards)):
+            raise DamagedFile([*problems.values(), *shards.values()][0])
+        return shards
 
 
-def open_index(index_dir: Path) -> Generation:
+def open_index(index_dir: Path, *, allow_damaged: bool = False) -> Generation:
     """Opens the generation that CURRENT names.
 
     Raises IndexMissing where there is none yet, and what `Generation` raises.
@@ -76,7 +96,7 @@ def open_index(index_dir: Path) -> Generation:
     for attempt in range(ATTEMPTS):
         name = read_current(index_dir)
         try:
-            return Generation(index_dir, name)
+            return Generation(index_dir, name, allow_damaged=allow_damaged)
         except (DamagedFile, FileNotFoundError):
             # a writer may have removed this generation since CURRENT was read
             if attempt == ATTEMPTS - 1 or read_current(index_dir) == name:
@@ -88,20 +108,25 @@ def read_current(index_dir: Path) -> str:
     """The name of the generation that answers. Raises IndexMissing, or DamagedFile where CURRENT is no name."""
     path = index_dir / CURRENT
     try:
-        name = path.read_text(encoding="utf-8").strip()
+        text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise IndexMissing(f"There is no finished index in {index_dir}; make one with `lookalike index`.") from None
-    except UnicodeDecodeError:
-        name = ""
-    if not (name.isascii() and name.isdigit()):
-        raise DamagedFile(f"{path} does not name a generation; rebuild the index with `lookalike index`.")
+    name = text[: text.find(b"\n")].split(b" ")[0].decode("ascii", "replace")
+    # a name alone in its line is what earlier versions wrote, and what people write
+    if not name.isdigit() or text not in (f"{name}\n".encode(), _current_line(name)):
+        raise DamagedFile(f"{path} does not name a generation; rebuild it with `lookalike index --repair`.")
     return name
 
 
 def move_current(index_dir: Path, name: str) -> None:
     """From now on the generation `name` answers; it must be whole and on the disk."""
     assert (generation_path(index_dir, name) / manifests.NAME).is_file()
-    write_text(index_dir / CURRENT, f"{name}\n")
+    write_text(index_dir / CURRENT, _current_line(name).decode())
+
+
+def _current_line(name: str) -> bytes:
+    """A name with a sum of itself, so that no other name comes of a flipped bit."""
+    return f"{name} {sha256(name.encode()).hexdigest()[:8]}\n".encode()
 
 
 def generation_path(index_dir: Path, name: str) -> Path:

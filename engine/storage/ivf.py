@@ -1,20 +1,25 @@
-"""The one wrapper round FAISS: a quantizer shared by all shards, and the PQ codes of one shard.
+"""The one wrapper round FAISS: a quantizer shared by all shards, and the codes of one shard.
 
-Codes are IVF with residual 4-bit PQ in fast-scan layout. Vectors are L2-normalised and everything is an inner product,
-so similarities of shards compare directly and the coarse step is done once for all of them.
+Codes are IVF with residuals: 4-bit PQ in fast-scan layout by default, or another of `indexer.quantizer.Representation`.
+Vectors are L2-normalised and everything is an inner product, so similarities of shards compare directly and the coarse
+step is done once for all of them.
 
 The vectors of a shard are added in the order of their lists, so that FAISS's ids are the row numbers and no map is
 needed. FAISS loads the codes into memory (fast-scan lists cannot be mapped); vectors and rows are mapped by others.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import local
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
 from engine.storage.files import replacing
+from engine.storage.halves import widen
 
 # OpenMP reads this once, as it loads: its threads must not spin on cores that others (decoders, the encoder) want
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -31,9 +36,16 @@ BLOCK = 16384  # vectors assigned at a time: bounds the memory of float32 copies
 class Quantizer:
     """The coarse centroids of the inverted lists and the trained codec; immutable and shared between threads."""
 
-    def __init__(self, trained: faiss.IndexIVFPQFastScan, codec: str) -> None:
-        assert trained.is_trained and trained.ntotal == 0 and trained.by_residual
+    def __init__(self, trained: faiss.Index, codec: str) -> None:
+        """`trained` is an empty IVF index of inner products, with or without a rotation before it."""
+        assert trained.is_trained and trained.ntotal == 0
+        self._whole = trained
+        self._rotation = None
+        if isinstance(trained, faiss.IndexPreTransform):
+            self._rotation = faiss.downcast_VectorTransform(trained.chain.at(0))
+            trained = faiss.downcast_index(trained.index)
         self._trained = trained
+        self._centroids = _centroids(trained)
         self.codec = codec
         self.dim: int = trained.d
         self.lists: int = trained.nlist
@@ -49,39 +61,58 @@ class Quantizer:
     def save(self, path: Path) -> None:
         """Writes `quantizer.faiss`."""
         with replacing(path) as partial:
-            faiss.write_index(self._trained, str(partial))
+            faiss.write_index(self._whole, str(partial))
 
     def nearest(self, queries: Floats, n: int) -> tuple[Floats, Ints]:
         """[q, dim] -> similarities [q, n], lists [q, n], nearest first; n is cut to the number of lists."""
+        n = min(n, self.lists)
+        if len(queries) == 1:
+            similarities = self.similarities(queries)[0]
+            best = np.argpartition(-similarities, n - 1)[:n] if n < self.lists else np.arange(n)
+            best = best[np.argsort(-similarities[best], kind="stable")]
+            return similarities[best][None], best[None]
         _use_threads(len(queries))
-        similarities, lists = self._trained.quantizer.search(_rows(queries), min(n, self.lists))
-        return similarities, lists
+        found, lists = self._trained.quantizer.search(self._turned(queries), n)
+        return found, lists
+
+    def similarities(self, queries: Floats) -> Floats:
+        """[q, dim] -> [q, lists], of every query to every centroid."""
+        turned = self._turned(queries)
+        if len(queries) > 1:
+            several: Floats = turned @ self._centroids.T
+            return several
+        # one dot product a centroid: for a single query BLAS would wait for its threads longer than the work takes
+        one: Floats = np.vecdot(self._centroids, turned[0])[None]
+        return one
 
     def assign(self, vectors: NDArray[np.floating]) -> Ints:
         """[n, dim] -> the list of each vector, [n]; float16 and mapped arrays are read a block at a time."""
         lists = np.empty(len(vectors), np.int64)
+        _use_threads(len(vectors))
         for start in range(0, len(vectors), BLOCK):
             block = slice(start, start + BLOCK)
-            lists[block] = self.nearest(np.asarray(vectors[block], np.float32), 1)[1][:, 0]
+            # as FAISS itself does it in `add`, on which the order of the rows rests
+            lists[block] = self._trained.quantizer.search(self._turned(vectors[block]), 1)[1][:, 0]
         return lists
 
     def empty_codes(self) -> "ShardCodes":
         """Codes of a shard without rows, to be filled with `add` and saved."""
         return ShardCodes(self)
 
+    def _turned(self, vectors: NDArray[np.floating]) -> Floats:
+        """Vectors as the codes have them: rotated where the codec asks for it."""
+        rows = _rows(vectors)
+        if self._rotation is None:
+            return rows
+        turned: Floats = self._rotation.apply(rows)
+        return turned
+
 
 class ShardCodes:
-    """The inverted lists of one shard: PQ codes whose ids are the rows 0..n-1."""
+    """The inverted lists of one shard: codes whose ids are the rows 0..n-1."""
 
     def __init__(self, quantizer: Quantizer) -> None:
-        trained = quantizer._trained
-        index = faiss.IndexIVFPQFastScan(
-            trained.quantizer, trained.d, trained.nlist, trained.pq.M, 4, faiss.METRIC_INNER_PRODUCT, trained.bbs
-        )
-        index.by_residual = True
-        index.pq = trained.pq
-        index.is_trained = True
-        self._index = index
+        self._index = _like(quantizer._trained)
         self._quantizer = quantizer  # the index points at its centroids without owning them
 
     @classmethod
@@ -123,10 +154,10 @@ class ShardCodes:
         size = lists.list_size(number)
         return faiss.rev_swig_ptr(lists.get_ids(number), size).copy() if size else np.empty(0, np.int64)
 
-    def add(self, vectors: Floats) -> None:
+    def add(self, vectors: NDArray[np.floating]) -> None:
         """Appends [n, dim] as the next n rows. They must come in list order over all calls."""
         _use_threads(len(vectors))
-        self._index.add(_rows(vectors))
+        self._index.add(self._quantizer._turned(vectors))
 
     def scan(
         self,
@@ -134,24 +165,24 @@ class ShardCodes:
         lists: Ints,
         similarities: Floats,
         depth: int,
-        allowed: NDArray[np.bool_] | None = None,
+        allowed: NDArray[np.uint8] | None = None,
     ) -> tuple[Floats, Ints]:
         """The `depth` rows with the best codes in the given lists of each query, best first.
 
         `queries` [q, dim]; `lists` [q, n], -1 for a list to skip; `similarities` [q, n] of the queries to those
-        lists' centroids, both as `Quantizer.nearest` gives them; `allowed` [rows] leaves only rows that are True.
+        lists' centroids, both as `Quantizer.nearest` gives them; `allowed`, made by `allow`, leaves only some rows.
         Returns scores [q, depth], the inner products with the coded vectors, and rows [q, depth]; -1 pads the rows
         where fewer were found. Safe from many threads at once.
         """
-        queries, lists, similarities = _rows(queries), np.ascontiguousarray(lists, np.int64), _rows(similarities)
+        queries, lists = self._quantizer._turned(queries), np.ascontiguousarray(lists, np.int64)
+        similarities = _rows(similarities)
         count, nprobe = lists.shape
         assert queries.shape == (count, self._index.d) and similarities.shape == lists.shape
         if depth == 0:
             return np.empty((count, 0), np.float32), np.empty((count, 0), np.int64)
         scores = np.empty((count, depth), np.float32)
         rows = np.empty((count, depth), np.int64)
-        bits = None if allowed is None else np.packbits(allowed, bitorder="little")
-        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        selector = None if allowed is None else faiss.IDSelectorBitmap(allowed)
         _use_threads(count)
         # the Python `search_preassigned` takes no parameters, and setting nprobe on the shared index would race
         self._index.search_preassigned_c(
@@ -169,12 +200,67 @@ class ShardCodes:
         return scores, rows
 
 
+def allow(rows: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """[rows] which of a shard's rows may be found -> what `ShardCodes.scan` takes, an eighth of the size."""
+    return np.packbits(rows, bitorder="little")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, the calling thread does its FAISS work alone: for callers that share the work out themselves."""
+    _alone.yes = True
+    try:
+        yield
+    finally:
+        _alone.yes = False
+
+
+class _Alone(local):
+    yes = False
+
+
+_alone = _Alone()
+
+
 def _use_threads(queries: int) -> None:
     """OpenMP's setting is per calling thread; one query is done sooner than handed over to another thread."""
-    faiss.omp_set_num_threads(1 if queries == 1 else THREADS)
+    faiss.omp_set_num_threads(1 if queries == 1 or _alone.yes else THREADS)
+
+
+def _centroids(index: faiss.IndexIVF) -> Floats:
+    """[lists, dim], a view into the index."""
+    flat = faiss.downcast_index(index.quantizer)
+    centroids: Floats = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+    return centroids
+
+
+def _like(trained: faiss.IndexIVF) -> faiss.IndexIVF:
+    """An index without rows that shares the centroids of a trained one, and has its codec.
+
+    `clone_index` would copy the centroids for every shard.
+    """
+    coarse, dim, lists = trained.quantizer, trained.d, trained.nlist
+    inner = faiss.METRIC_INNER_PRODUCT
+    match trained:
+        case faiss.IndexIVFPQFastScan():
+            index = faiss.IndexIVFPQFastScan(coarse, dim, lists, trained.pq.M, 4, inner, trained.bbs)
+            index.pq = trained.pq
+        case faiss.IndexIVFScalarQuantizer():
+            index = faiss.IndexIVFScalarQuantizer(coarse, dim, lists, trained.sq.qtype, inner, trained.by_residual)
+            index.sq = trained.sq
+        case faiss.IndexIVFRaBitQFastScan():
+            index = faiss.IndexIVFRaBitQFastScan(coarse, dim, lists, inner, trained.bbs)
+            index.rabitq = trained.rabitq
+        case _:
+            raise AssertionError(f"no codec of ours: {type(trained)}")
+    index.by_residual = trained.by_residual
+    index.is_trained = True
+    return index
 
 
 def _rows(vectors: NDArray[np.floating]) -> Floats:
+    if vectors.dtype == np.float16:
+        return widen(np.ascontiguousarray(vectors, np.float16))
     return np.ascontiguousarray(vectors, np.float32)
 
 

@@ -6,17 +6,22 @@ product, not once a photo.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet, FacetValue, Product
 from engine.errors import DamagedFile
-from engine.storage.facets import PREFIX, FacetTable, facet_column
+from engine.storage.facets import PREFIX, FacetTable, facet_column, plain_type
 from engine.storage.files import replacing
 
 NAME = "products.arrow"
+SPOOLED_AT_ONCE = 8192  # products kept as objects before they are written
 
 
 class Products:
@@ -27,6 +32,19 @@ class Products:
         self._titles = _array(table, "title")
         self.count: int = table.num_rows
         self.facets = FacetTable(table, facets)
+
+    @classmethod
+    def of(cls, products: Sequence[Product], facets: Sequence[Facet]) -> "Products":
+        """These products, by rising id, in memory."""
+        return cls(_table_of(products, facets), facets)
+
+    def under(self, facets: Sequence[Facet]) -> "Products":
+        """The same products under another schema; a facet that is new or had another type has no values here."""
+        if tuple(facets) == self.facets.facets:
+            return self
+        lens = copy(self)
+        lens.facets = self.facets.under(facets, self.count)
+        return lens
 
     @classmethod
     def open(cls, path: Path, facets: Sequence[Facet]) -> "Products":
@@ -57,8 +75,56 @@ class Products:
         return {name: value for name, value in values.items() if value is not None}
 
 
+class ProductSpool:
+    """Products as they come, written to a file in batches; `write_products_of` makes `products.arrow` of it."""
+
+    def __init__(self, path: Path, facets: Sequence[Facet]) -> None:
+        self._facets = tuple(facets)
+        fields = [("product_id", pa.string()), ("title", pa.string())]
+        fields += [(PREFIX + facet.name, plain_type(facet.type)) for facet in facets]
+        self._schema = pa.schema(fields)
+        self._writer = pa.ipc.new_file(path, self._schema)
+        self._waiting: list[Product] = []
+
+    def append(self, product: Product) -> None:
+        self._waiting.append(product)
+        if len(self._waiting) >= SPOOLED_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns: list[list[Any]] = [
+            [product.product_id for product in self._waiting],
+            [product.title for product in self._waiting],
+            *([product.facets.get(facet.name) for product in self._waiting] for facet in self._facets),
+        ]
+        arrays = [pa.array(values, field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._waiting.clear()
+
+    def __enter__(self) -> "ProductSpool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._writer.close()
+
+
+def write_products_of(spool: Path, path: Path, facets: Sequence[Facet], shown: NDArray[np.bool_]) -> None:
+    """Writes `products.arrow` of the spooled products that are `shown`, [products]."""
+    table = read_table(spool)
+    columns = {name: _one_array(table.column(name).filter(pa.array(shown))) for name in ("product_id", "title")}
+    for facet in facets:
+        values = table.column(PREFIX + facet.name).filter(pa.array(shown))
+        columns[PREFIX + facet.name] = facet_column(facet.type, _one_array(values))
+    write_table(path, pa.table(columns))
+
+
 def write_products(path: Path, products: Sequence[Product], facets: Sequence[Facet]) -> None:
     """Writes `products.arrow`; `products` are sorted by product_id."""
+    write_table(path, _table_of(products, facets))
+
+
+def _table_of(products: Sequence[Product], facets: Sequence[Facet]) -> pa.Table:
     assert all(one.product_id < other.product_id for one, other in pairwise(products))
     columns: dict[str, pa.Array] = {
         "product_id": pa.array([product.product_id for product in products], pa.string()),
@@ -67,7 +133,7 @@ def write_products(path: Path, products: Sequence[Product], facets: Sequence[Fac
     for facet in facets:
         values = [product.facets.get(facet.name) for product in products]
         columns[PREFIX + facet.name] = facet_column(facet.type, values)
-    write_table(path, pa.table(columns))
+    return pa.table(columns)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -84,5 +150,8 @@ def read_table(path: Path) -> pa.Table:
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
+    return _one_array(table.column(name))
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -6,20 +6,22 @@ reads sequentially and is one matrix product.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
-from engine.storage.files import replacing
+from engine.storage.files import link, replacing
 from engine.storage.ivf import BLOCK, Quantizer, ShardCodes
 from engine.storage.products import read_table, write_table
+from engine.storage.texts import Texts
 
 HASH_BYTES = 32
 
@@ -41,21 +43,29 @@ class PhotoRows:
     """Photos as columns of equal length: what a row of a shard knows beside its vector.
 
     `photo_ids` int64 [n]; `ordinals` int32 [n], the product's position in `Products`; `content_hashes` uint8 [n, 32],
-    the sha256 of the photo's file; `uris`, where the bytes are.
+    the sha256 of the photo's file; `uris`, where the bytes are. All may be mapped.
     """
 
     photo_ids: NDArray[np.int64]
     ordinals: NDArray[np.int32]
     content_hashes: NDArray[np.uint8]
-    uris: Sequence[str]
+    uris: Texts | Sequence[str]
 
     def __len__(self) -> int:
         return len(self.photo_ids)
 
     def take(self, positions: NDArray[np.int64]) -> "PhotoRows":
         """The rows at these positions, in this order."""
-        uris = [self.uris[position] for position in positions]
+        uris = as_texts(self.uris).take(positions)
         return PhotoRows(self.photo_ids[positions], self.ordinals[positions], self.content_hashes[positions], uris)
+
+
+class Vectors(Protocol):
+    """float16 [n, dim], somewhere: an array, a mapped file, or rows gathered from several."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float16]: ...
 
 
 class Shard:
@@ -102,6 +112,11 @@ class Shard:
         hashes: list[bytes] = self._content_hashes.to_pylist()
         return hashes
 
+    @property
+    def contents(self) -> NDArray[np.uint8]:
+        """uint8 [rows, 32], the sha256 of each photo's file; mapped."""
+        return contents_of(self._content_hashes)
+
     def row_of_photo(self, photo_id: int) -> int | None:
         """The row of a photo, None where this shard has it not."""
         position = int(np.searchsorted(self._sorted_photo_ids, photo_id))
@@ -132,34 +147,127 @@ class Shard:
 
 
 def write_shard(
-    directory: Path, number: int, quantizer: Quantizer, photos: PhotoRows, vectors: NDArray[np.float16]
+    directory: Path,
+    number: int,
+    quantizer: Quantizer,
+    photos: PhotoRows,
+    vectors: Vectors,
+    *,
+    chosen: NDArray[np.int64] | None = None,
+    donor: Path | None = None,
 ) -> None:
     """Writes the three files of a shard, its rows brought into list order.
 
-    `vectors` [n, dim] belong to `photos` one by one; photos of one list keep their order.
+    The shard holds the `chosen` rows of `photos`, by default all; `vectors` [n, dim] belong to them one by one. Photos
+    of one list keep their order. Where a shard of the same number in `donor`, a generation with the same quantizer, has
+    the same photos, its codes and vectors are linked.
     """
     codes_path, vectors_path, rows_path = (directory / name for name in shard_files(number))
-    lists = quantizer.assign(vectors)
-    order = np.argsort(lists, kind="stable")
+    chosen = np.arange(len(photos)) if chosen is None else chosen
+    order = None if donor is None else _order_of(donor, number, photos, chosen)
+    if donor is not None and order is not None:
+        for path in (codes_path, vectors_path):
+            link(donor / path.name, path)
+    else:
+        lists = assign(quantizer, vectors)
+        order = np.argsort(lists, kind="stable")
+        codes = _write_vectors(vectors_path, quantizer, vectors, order)
+        _check_order(codes, np.bincount(lists, minlength=quantizer.lists))
+        codes.save(codes_path)
+    _write_rows(rows_path, photos, chosen[order])
+
+
+def assign(quantizer: Quantizer, vectors: Vectors) -> NDArray[np.int32]:
+    """[n, dim] -> the list of each vector, [n], a block at a time."""
+    lists = np.empty(len(vectors), np.int32)
+    for block in _blocks(len(vectors)):
+        lists[block] = quantizer.assign(vectors[block])
+    return lists
+
+
+def _write_vectors(path: Path, quantizer: Quantizer, vectors: Vectors, order: NDArray[np.int64]) -> ShardCodes:
     codes = quantizer.empty_codes()
-    with replacing(vectors_path) as partial:
-        target = np.lib.format.open_memmap(partial, "w+", np.float16, (len(photos), quantizer.dim))
-        for start in range(0, len(photos), BLOCK):
-            block = vectors[order[start : start + BLOCK]]
-            target[start : start + BLOCK] = block
-            codes.add(block.astype(np.float32))
+    with replacing(path) as partial:
+        target = np.lib.format.open_memmap(partial, "w+", np.float16, (len(vectors), quantizer.dim))
+        for block in _blocks(len(vectors)):
+            rows = vectors[order[block]]
+            target[block] = rows
+            codes.add(rows.astype(np.float32))
         target.flush()
-    _check_order(codes, np.bincount(lists, minlength=quantizer.lists))
-    codes.save(codes_path)
-    photos = photos.take(order)
-    hashes = pa.py_buffer(np.ascontiguousarray(photos.content_hashes))
-    columns = {
-        "photo_id": pa.array(photos.photo_ids, pa.int64()),
-        "ordinal": pa.array(photos.ordinals, pa.int32()),
-        "content_hash": pa.FixedSizeBinaryArray.from_buffers(pa.binary(HASH_BYTES), len(photos), [None, hashes]),
-        "uri": pa.array(photos.uris, pa.string()),
-    }
-    write_table(rows_path, pa.table(columns))
+    return codes
+
+
+def _write_rows(path: Path, photos: PhotoRows, order: NDArray[np.int64]) -> None:
+    """The columns are put together in mapped files: hashes and URIs are most of what a photo weighs."""
+    uris = as_texts(photos.uris)
+    lengths = uris.offsets[order + 1] - uris.offsets[order]
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    with mapped(path, ".hashes", (len(order), HASH_BYTES)) as hashes, mapped(path, ".uris", (offsets[-1],)) as letters:
+        for block in _blocks(len(order)):
+            hashes[block] = photos.content_hashes[order[block]]
+            letters[offsets[block.start] : offsets[block.stop]] = uris.take(order[block]).data
+        hash_buffer = pa.py_buffer(hashes)
+        columns = {
+            "photo_id": pa.array(photos.photo_ids[order], pa.int64()),
+            "ordinal": pa.array(photos.ordinals[order], pa.int32()),
+            "content_hash": pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(HASH_BYTES), len(order), [None, hash_buffer]
+            ),
+            "uri": Texts(offsets, letters).to_arrow(),
+        }
+        write_table(path, pa.table(columns))
+
+
+@contextmanager
+def mapped(beside: Path, suffix: str, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8]]:
+    """Bytes to work with that live in a file and not in memory; the file is gone after the `with`."""
+    path = beside.with_name(f"{beside.name}{suffix}.partial")
+    try:
+        # a file of no bytes cannot be mapped
+        yield np.memmap(path, np.uint8, "w+", shape=shape) if all(shape) else np.empty(shape, np.uint8)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _order_of(donor: Path, number: int, photos: PhotoRows, chosen: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Where the donor's rows are among the `chosen` photos; None where they are not the same photos."""
+    try:
+        table = read_table(donor / shard_files(number)[2])
+        theirs, contents = _numpy(table, "photo_id"), contents_of(table.column("content_hash"))
+    except (OSError, pa.ArrowInvalid, KeyError):
+        return None
+    ours = photos.photo_ids[chosen]
+    if len(theirs) != len(ours):
+        return None
+    order = np.empty(len(ours), np.int64)
+    order[np.argsort(theirs, kind="stable")] = np.argsort(ours, kind="stable")
+    same = all(
+        np.array_equal(ours[order[block]], theirs[block])
+        and np.array_equal(photos.content_hashes[chosen[order[block]]], contents[block])
+        for block in _blocks(len(ours))
+    )
+    return order if same else None
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Slices of about equal length: FAISS computes blocks of under twenty vectors in another way than longer ones,
+    and a vector between two centroids might go to the other one."""
+    pieces = -(-count // BLOCK)
+    for piece in range(pieces):
+        yield slice(count * piece // pieces, count * (piece + 1) // pieces)
+
+
+def as_texts(texts: Texts | Sequence[str]) -> Texts:
+    return texts if isinstance(texts, Texts) else Texts.of(texts)
+
+
+def contents_of(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """A column of hashes as uint8 [rows, 32], without copying where it is in one chunk."""
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no chunks
+        return np.empty((0, HASH_BYTES), np.uint8)
+    data = np.frombuffer(array.buffers()[1], np.uint8)
+    return data[array.offset * HASH_BYTES : (array.offset + len(array)) * HASH_BYTES].reshape(-1, HASH_BYTES)
 
 
 def _check_order(codes: ShardCodes, sizes: NDArray[np.int64]) -> None:

@@ -13,7 +13,11 @@ from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.store import Catalogue
 from engine.telemetry import SILENT, Progress
 from engine.vision.model import Model
-from indexer.build import BuildReport, build_index
+from engine.vision.preprocess import load
+from indexer.build import BuildOptions, BuildReport, build_index
+from indexer.merge import merge_index
+from indexer.previous import PRECISION
+from indexer.repair import RepairReport, repair_index
 from tests.fakes import GRID, FakeEncoder, tiny_model
 
 COLOURS = ("Blue", "Green", "Red")
@@ -23,10 +27,10 @@ FACETS = (Facet("colour", FacetType.KEYWORD), Facet("price", FacetType.NUMBER))
 class Shop:
     """A folder with a catalogue, its photos, models and an index; everything drawn from `seed`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, where: str | None = None) -> None:
         self.folder = folder
         self.index = folder / "index"
-        self.catalogue = Catalogue.open(folder / "shop.db", create=True)
+        self.catalogue = Catalogue.open(where or folder / "shop.db", create=True)
         self.model = tiny_model(folder / "model")
         self.encoder = encoder_of(self.model)
         with self.catalogue.transaction() as writer:
@@ -55,19 +59,50 @@ class Shop:
         *,
         out: Path | None = None,
         shards: int | None = None,
+        workers: int | None = None,
         progress: Progress = SILENT,
     ) -> BuildReport:
         """Builds the index with the shop's model, or another."""
         encoder = self.encoder if model is None else encoder_of(model)
         return build_index(
-            self.catalogue, model or self.model, out or self.index, encoder=encoder, shards=shards, progress=progress
+            self.catalogue,
+            model or self.model,
+            out or self.index,
+            encoder=encoder,
+            options=BuildOptions(shards=shards, workers=workers),
+            progress=progress,
         )
+
+    def merge(self, *, workers: int | None = None, progress: Progress = SILENT) -> BuildReport | None:
+        """Folds the catalogue's changes into a new generation."""
+        return merge_index(
+            self.catalogue,
+            self.model,
+            self.index,
+            encoder=self.encoder,
+            options=BuildOptions(workers=workers),
+            progress=progress,
+        )
+
+    def repair(self, progress: Progress = SILENT) -> RepairReport:
+        """Makes the index whole again."""
+        return repair_index(self.catalogue, self.model, self.index, encoder=self.encoder, progress=progress)
+
+    def put_vectors(self, products: range, photos: int = 2) -> None:
+        """Keeps the vectors of these products' photos in the catalogue, as a live upsert does."""
+        with self.catalogue.transaction() as writer:
+            for number in products:
+                for photo in range(photos):
+                    data = draw(number, photo)
+                    pixels = load(data, "photo", self.encoder.preprocess)
+                    (vector,) = self.encoder.encode(pixels[None]).embeddings
+                    writer.put_vector(sha256(data).hexdigest(), self.encoder.model_id, PRECISION, vector)
 
 
 @contextmanager
-def shop(folder: Path, products: int = 12, photos: int = 2) -> Iterator[Shop]:
-    """A shop with products in it."""
-    opened = Shop(folder)
+def shop(folder: Path, products: int = 12, photos: int = 2, *, where: str | None = None) -> Iterator[Shop]:
+    """A shop with products in it; its catalogue is a file in the folder, or lives at `where`."""
+    opened = Shop(folder, where)
     with opened.catalogue:
         if products:
             opened.stock(range(products), photos)

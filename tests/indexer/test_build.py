@@ -313,10 +313,21 @@ def test_a_damaged_generation_is_repaired_by_building(small: Shop) -> None:
     (small.index / "generations" / "000001" / "shard-0000.faiss").write_bytes(b"rubbish")
     with pytest.raises(LookalikeError):
         open_index(small.index)
+    report = small.build()
+    assert (report.encoded, report.copied) == (0, 24)  # codes come from vectors, which are whole
+    assert open_index(small.index).name == "000002"
+
+
+def test_a_flipped_bit_is_not_copied_into_the_next_generation(small: Shop) -> None:
+    small.build()
+    path = small.index / "generations" / "000001" / "shard-0000.vectors.npy"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 4
+    path.write_bytes(data)
     notes = Notes()
     report = small.build(progress=notes)
     assert report.encoded == 24
-    assert any("shard-0000.faiss" in note for note in notes.notes)
+    assert any("shard-0000.vectors.npy" in note for note in notes.notes)
     assert open_index(small.index).name == "000002"
 
 

@@ -122,9 +122,9 @@ def test_a_process_that_is_killed_leaves_the_index_answering(grown: Shop) -> Non
 def test_what_was_embedded_before_a_kill_is_not_embedded_again(tmp_path: Path) -> None:
     photos = embed.PART + 3 * embed.BATCH
     with shop(tmp_path, products=photos, photos=1) as opened:
-        # one step to begin reading, one a photo read, one to begin embedding, then one a batch
+        # one step to begin reading, one for all that is read, one to begin embedding, then one a batch
         with pytest.raises(Killed):
-            opened.build(progress=Killer(1 + photos + 1 + embed.PART // embed.BATCH + 2))
+            opened.build(progress=Killer(1 + 1 + 1 + embed.PART // embed.BATCH + 2))
         before = opened.encoder.photos_encoded
         assert before > embed.PART
         report = opened.build()

@@ -4,6 +4,7 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -43,6 +44,17 @@ def test_catalogues_of_every_format_open_with_what_they_held(tmp_path: Path, num
         assert [change.kind for change in view.changes_since(0)] == [
             "product_set", "product_set", "photo_set", "photo_set", "photo_deleted",
         ]  # fmt: skip
+
+
+def test_vectors_are_read_from_format_2(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((GOLDEN / "format-2.sql").read_text())
+    connection.close()
+    with Catalogue.open(path) as catalogue, catalogue.snapshot() as view:
+        ((content, vector),) = view.vectors("cd" * 32, "float32")
+        assert (content, view.log_start) == (b"\xab" * 32, 0)
+        assert vector.dtype == np.float16 and vector.tolist() == [1.0, 0.0, 0.5, -0.5]
 
 
 def test_the_scripts_make_the_tables_that_the_code_reads(where: str) -> None:
@@ -123,6 +135,27 @@ def test_an_older_format_waits_for_its_upgrade(tmp_path: Path) -> None:
     _stamp(path, "0000")
     with pytest.raises(UnsupportedFormat, match="upgrades it"):
         Catalogue.open(path)
+
+
+def test_a_writer_upgrades_an_older_format_and_a_reader_then_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "shop.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((GOLDEN / "format-1.sql").read_text())
+    connection.close()
+    with pytest.raises(UnsupportedFormat, match="lookalike upsert"):
+        Catalogue.open(path)
+    with Catalogue.open(path, upgrade=True) as catalogue, catalogue.transaction() as writer:
+        writer.put_vector("ab" * 32, "m", "float32", np.ones(2, np.float16))
+    with Catalogue.open(path) as catalogue, catalogue.snapshot() as view:
+        assert (view.log_start, len(list(view.vectors("m", "float32")))) == (0, 1)
+
+
+def test_upgrading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile):
+        Catalogue.open(tmp_path / "shop.db", upgrade=True)
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(MissingFile, match="is empty"):
+        Catalogue.open(tmp_path / "empty.db", upgrade=True)
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:

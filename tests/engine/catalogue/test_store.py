@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from engine.catalogue.schema import Facet, FacetType, FacetValue, Photo, Product
 from engine.catalogue.store import Catalogue
 from engine.catalogue.values import decode, encode
 from engine.catalogue.writer import Effect, NewPhoto
-from engine.errors import BadCall, Busy, UnknownPhoto, UnknownProduct
+from engine.errors import BadCall, Busy, LogTrimmed, UnknownPhoto, UnknownProduct
 
 COLOUR = Facet("colour", FacetType.KEYWORD)
 ALL = (
@@ -290,6 +291,78 @@ def test_what_is_not_there_cannot_be_had_or_deleted(catalogue: Catalogue) -> Non
         writer.add_photo("nobody", "f0", "file:///1")
     with pytest.raises(UnknownPhoto, match="17"), catalogue.transaction() as writer:
         writer.delete_photo(17)
+
+
+def test_vectors_come_back_as_they_went_in(catalogue: Catalogue) -> None:
+    rng = np.random.default_rng(0)
+    vectors = {f"{number:064x}": rng.standard_normal(8).astype(np.float16) for number in rng.permutation(1200).tolist()}
+    with catalogue.transaction() as writer:
+        writer.put_vectors("m", "float32", vectors)
+        writer.put_vector("0" * 64, "other", "float32", np.zeros(8))
+        writer.put_vector("0" * 64, "m", "bf16", np.ones(8))
+        first = f"{0:064x}"
+        writer.put_vector(first, "m", "float32", np.zeros(8))  # known: stays
+    with catalogue.snapshot() as view:
+        stored = list(view.vectors("m", "float32"))
+        some = view.vectors_of("m", "float32", [first, "f" * 64])
+        assert view.change_number == 0  # a vector is no change
+    assert [content.hex() for content, _ in stored] == sorted(vectors)
+    assert all(np.array_equal(vector, vectors[content.hex()]) for content, vector in stored)
+    assert some.keys() == {first} and np.array_equal(some[first], vectors[first])
+
+
+def test_vectors_are_dropped_by_content_by_model_or_when_nobody_uses_them(catalogue: Catalogue) -> None:
+    def left() -> list[str]:
+        with catalogue.snapshot() as view:
+            return [content.hex()[-1] for content, _ in view.vectors("m", "float32")]
+
+    with catalogue.transaction() as writer:
+        writer.upsert_product(Product("a"))
+        writer.add_photo("a", f"{3:064x}", "file:///3")
+        writer.put_vectors("m", "float32", {f"{number:064x}": np.ones(2) for number in range(6)})
+        writer.put_vector(f"{1:064x}", "other", "float32", np.ones(2))
+        writer.drop_vectors("m", "float32", [bytes(31) + b"\1", bytes(31) + b"\4"])
+    assert left() == ["0", "2", "3", "5"]
+    with catalogue.transaction() as writer:
+        writer.drop_unused_vectors()
+    assert left() == ["3"]
+    with catalogue.transaction() as writer:
+        writer.drop_vectors("m", "float32", None)
+    assert left() == []
+
+
+def test_a_trimmed_log_is_followed_from_where_it_starts_and_no_earlier(catalogue: Catalogue) -> None:
+    with catalogue.transaction() as writer:
+        writer.upsert_products([Product(name) for name in "abcde"])
+    with catalogue.transaction() as writer:
+        writer.trim_log(3)
+    with catalogue.snapshot() as view:
+        assert (view.log_start, view.change_number) == (3, 5)
+    assert [change.number for change in catalogue.changes_since(3)] == [4, 5]
+    with pytest.raises(LogTrimmed, match="up to number 3"):
+        catalogue.changes_since(2)
+    with catalogue.transaction() as writer:
+        writer.trim_log(1)  # what is forgotten stays forgotten
+        writer.upsert_product(Product("f"))
+        writer.trim_log(100)
+        assert writer.change_number == 6
+    with catalogue.snapshot() as view:
+        assert (view.log_start, view.change_number) == (6, 6)
+    assert catalogue.changes_since(6) == []
+
+
+def test_many_products_are_read_with_their_photos_at_once(catalogue: Catalogue) -> None:
+    ids = [f"p{number:04}" for number in range(1500)]
+    with catalogue.transaction() as writer:
+        writer.upsert_products([Product(product_id) for product_id in ids])
+        writer.add_photos([NewPhoto(product_id, content, "file:///") for content in "xy" for product_id in ids[::2]])
+    with catalogue.snapshot() as view:
+        wanted = [*ids[::3], "nobody"]
+        assert sorted(product.product_id for product in view.products_of(wanted)) == ids[::3]
+        photos = view.photos_of_all(wanted)
+        assert [photo.photo_id for photo in photos] == [
+            photo.photo_id for product_id in ids[::3] for photo in view.photos_of(product_id)
+        ]
 
 
 def test_photo_columns_are_remembered(catalogue: Catalogue) -> None:

@@ -28,6 +28,9 @@ MANIFEST = Manifest(
     shards=1,
     facets=(Facet("colour", FacetType.KEYWORD), Facet("price", FacetType.NUMBER)),
     files={"a": FileEntry(rows=4, bytes=100, sha256="0" * 64), "b": FileEntry(rows=4, bytes=60, sha256="1" * 64)},
+    model_files={"model.json": FileEntry(rows=1, bytes=7, sha256="2" * 64)},
+    bytes_per_photo_asked=32,
+    recall_target=0.95,
 )
 
 
@@ -46,8 +49,8 @@ def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
 
 
 def test_a_later_format_is_refused(tmp_path: Path) -> None:
-    fields = json.loads(MANIFEST.to_json()) | {"format": 2}
-    with pytest.raises(UnsupportedFormat, match="format 2"):
+    fields = json.loads(MANIFEST.to_json()) | {"format": 3}
+    with pytest.raises(UnsupportedFormat, match="format 3"):
         Manifest.from_json(json.dumps(fields), tmp_path)
 
 
@@ -57,12 +60,24 @@ def test_what_is_no_manifest_is_damage(text: str, tmp_path: Path) -> None:
         Manifest.from_json(text, tmp_path)
 
 
-@pytest.mark.parametrize("name", sorted(set(json.loads(MANIFEST.to_json())) - {"calibration"}))
+@pytest.mark.parametrize("name", sorted(json.loads(MANIFEST.to_json())))
 def test_no_field_may_be_missing(name: str, tmp_path: Path) -> None:
     fields = json.loads(MANIFEST.to_json())
     del fields[name]
     with pytest.raises(DamagedFile):
         Manifest.from_json(json.dumps(fields), tmp_path)
+
+
+def test_every_position_of_the_text_is_watched() -> None:
+    text = MANIFEST.to_json()
+    for position in range(len(text)):
+        for damaged in (
+            text[:position] + chr(ord(text[position]) ^ 1) + text[position + 1 :],
+            text[:position] + "\0" + text[position + 1 :],
+            text[:position],
+        ):
+            with pytest.raises((DamagedFile, UnsupportedFormat)):
+                Manifest.from_json(damaged, Path("manifest.json"))
 
 
 def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
-from engine.storage.ivf import Quantizer
+from engine.storage.ivf import Quantizer, allow
 from engine.storage.shard import PhotoRows, Shard, shard_files, shard_of, write_shard
 from indexer.quantizer import train
 from tests.fakes import product_vectors
@@ -122,7 +122,7 @@ def test_a_scan_stays_in_its_lists(shard: Shard, quantizer: Quantizer) -> None:
 def test_a_scan_returns_only_allowed_rows(shard: Shard, quantizer: Quantizer, share: float) -> None:
     allowed = np.random.default_rng(3).random(shard.rows) < share
     similarities, lists = quantizer.nearest(QUERIES, LISTS)
-    _, rows = shard.codes.scan(QUERIES, lists, similarities, shard.rows, allowed)
+    _, rows = shard.codes.scan(QUERIES, lists, similarities, shard.rows, allow(allowed))
     for found in rows:
         assert np.array_equal(np.sort(found[found >= 0]), np.flatnonzero(allowed))
 
@@ -139,7 +139,7 @@ def test_one_query_and_many_give_the_same(shard: Shard, quantizer: Quantizer) ->
 def test_threads_do_not_disturb_each_other(shard: Shard, quantizer: Quantizer) -> None:
     def scan(nprobe: int) -> NDArray[np.int64]:
         similarities, lists = quantizer.nearest(QUERIES, nprobe)
-        return shard.codes.scan(QUERIES, lists, similarities, 40, np.arange(shard.rows) % nprobe == 0)[1]
+        return shard.codes.scan(QUERIES, lists, similarities, 40, allow(np.arange(shard.rows) % nprobe == 0))[1]
 
     alone = {nprobe: scan(nprobe) for nprobe in range(1, LISTS)}
     with ThreadPoolExecutor(4) as pool:

@@ -1,0 +1,97 @@
+"""Many queries at once, each on its own: what a batch shares is computed together, and every core has a part of it.
+
+A part goes through all steps on one core (nearest lists, codes, re-ranking), so that what one step leaves in the core's
+cache is there for the next, and no step waits for the slowest of several threads.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.search.codes import Lists, best_codes
+from engine.search.gallery import Gallery
+from engine.search.group import Ranking, best_per_product
+from engine.search.plan import scaled
+from engine.search.rerank import cosines_each
+from engine.search.scan import Scan
+from engine.storage.ivf import THREADS, one_thread
+from engine.telemetry import Stopwatch
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+T = TypeVar("T")
+
+PART = 128  # queries: enough for matrix products to be worth it, few enough for a core's cache
+
+
+def nearest_photos(
+    gallery: Gallery, queries: Floats, k: int, *, nprobe: int | None = None, depth: int | None = None
+) -> tuple[Floats, Ints]:
+    """The k photos nearest to each of `queries` (float32 [q, dim], norm 1): cosines [q, k], falling, and rows [q, k].
+
+    Rows are -1 and cosines -inf where fewer were found. `nprobe` and `depth` are the index's own unless given.
+    """
+    manifest = gallery.generation.manifest
+    lists = min(nprobe or manifest.nprobe, gallery.lists)
+    looks = max(k, depth or scaled(manifest.depth, k))
+
+    def find(start: int, end: int) -> tuple[Floats, Ints]:
+        part = queries[start:end]
+        _, rows = best_codes(gallery, part, Lists.nearest(gallery, part, lists), min(looks, gallery.rows))
+        if gallery.alive is not None:
+            rows[~gallery.alive[rows]] = -1
+        return _first(cosines_each(gallery, rows, part), rows, k)
+
+    parts = _in_parts(len(queries), find)
+    return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+
+def nearest_products(gallery: Gallery, queries: Floats, k: int) -> list[Ranking]:
+    """The k products nearest to each of `queries` (float32 [q, dim], norm 1), without a filter; fewer only where there
+    are fewer."""
+    depth = scaled(gallery.generation.manifest.depth, k)
+    scores, rows = nearest_photos(gallery, queries, depth)
+    rankings = []
+    for number in range(len(queries)):
+        found = rows[number] >= 0
+        mine = rows[number][found]
+        ranking = best_per_product(gallery.ordinals[mine], mine, scores[number][found])
+        if len(ranking) < min(k, gallery.products):
+            ranking = Scan(gallery, queries[number : number + 1], k, k, Stopwatch()).find(None).ranking
+        rankings.append(ranking.take(np.arange(min(k, len(ranking)))))
+    return rankings
+
+
+def _first(scores: Floats, rows: Ints, k: int) -> tuple[Floats, Ints]:
+    """The k best of each line, best first; lines are filled up with -1 where they are shorter."""
+    if rows.shape[1] > k:
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+    missing = ((0, 0), (0, k - rows.shape[1]))
+    return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
+
+
+def _in_parts(count: int, find: Callable[[int, int], T]) -> list[T]:
+    """`find(start, end)` for consecutive parts of `count` things, one thread a core; the parts in order."""
+    size = min(PART, max(1, -(-count // THREADS)))
+    starts = range(0, count, size)
+
+    def alone(start: int) -> T:
+        with one_thread():
+            return find(start, min(start + size, count))
+
+    if len(starts) <= 1 or THREADS == 1:
+        return [alone(start) for start in starts]
+    return list(_threads().map(alone, starts))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="batch")
