@@ -262,7 +262,7 @@ def rage(storm: Storm, kills: int) -> None:
             storm.strike("prune", timed=timed)
         storm.check()
         if storm.rng.random() < 0.15:
-            storm.finish(str(storm.rng.choice(["build", "merge"])))
+            storm.finish(str(storm.rng.choice(["build", "merge"])) if storm.completions else "build")
             storm.check()
     for action in ("build", "prune"):
         storm.finish(action)
