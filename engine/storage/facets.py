@@ -56,6 +56,21 @@ class FacetTable:
         value = self._columns[name][ordinal].as_py()
         return tuple(value) if isinstance(value, list) else value
 
+    def under(self, facets: Sequence[Facet], products: int) -> "FacetTable":
+        """The same products, of which there are so many, under another schema.
+
+        A facet that is new, or had another type when this table was made, has no values here.
+        """
+        if tuple(facets) == self.facets:
+            return self
+        columns = {
+            PREFIX + facet.name: self._columns[facet.name]
+            if self.types.get(facet.name) is facet.type
+            else _no_values(facet.type, products)
+            for facet in facets
+        }
+        return FacetTable(pa.table(columns), facets)
+
     def _array(self, name: str, kind: str, make: Any) -> NDArray[Any]:
         # two threads may both make an array; they make the same one
         if (name, kind) not in self._arrays:
@@ -89,6 +104,19 @@ def facet_column(type_: FacetType, values: pa.Array | Sequence[FacetValue | None
             return _coded_lists(values)
         case _:
             return values
+
+
+def _no_values(type_: FacetType, products: int) -> pa.Array:
+    """A facet's column in which no product has a value, made without going through them one by one."""
+    words = pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+    match type_:
+        case FacetType.KEYWORD:
+            return pa.DictionaryArray.from_arrays(pa.nulls(products, pa.int32()), words.dictionary)
+        case FacetType.KEYWORDS:
+            offsets = pa.array(np.zeros(products + 1, np.int32))
+            return pa.ListArray.from_arrays(offsets, words, mask=pa.array(np.ones(products, np.bool_)))
+        case _:
+            return pa.nulls(products, facet_column(type_, []).type)
 
 
 def _coded(values: pa.Array) -> pa.DictionaryArray:

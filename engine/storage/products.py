@@ -6,6 +6,7 @@ product, not once a photo.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ class Products:
         self._titles = _array(table, "title")
         self.count: int = table.num_rows
         self.facets = FacetTable(table, facets)
+
+    @classmethod
+    def of(cls, products: Sequence[Product], facets: Sequence[Facet]) -> "Products":
+        """These products, by rising id, in memory."""
+        return cls(_table_of(products, facets), facets)
+
+    def under(self, facets: Sequence[Facet]) -> "Products":
+        """The same products under another schema; a facet that is new or had another type has no values here."""
+        if tuple(facets) == self.facets.facets:
+            return self
+        lens = copy(self)
+        lens.facets = self.facets.under(facets, self.count)
+        return lens
 
     @classmethod
     def open(cls, path: Path, facets: Sequence[Facet]) -> "Products":
@@ -107,15 +121,19 @@ def write_products_of(spool: Path, path: Path, facets: Sequence[Facet], shown: N
 
 def write_products(path: Path, products: Sequence[Product], facets: Sequence[Facet]) -> None:
     """Writes `products.arrow`; `products` are sorted by product_id."""
+    write_table(path, _table_of(products, facets))
+
+
+def _table_of(products: Sequence[Product], facets: Sequence[Facet]) -> pa.Table:
     assert all(one.product_id < other.product_id for one, other in pairwise(products))
-    spool = path.with_name(f"{path.name}.spool")
-    try:
-        with ProductSpool(spool, facets) as writer:
-            for product in products:
-                writer.append(product)
-        write_products_of(spool, path, facets, np.ones(len(products), np.bool_))
-    finally:
-        spool.unlink(missing_ok=True)
+    columns: dict[str, pa.Array] = {
+        "product_id": pa.array([product.product_id for product in products], pa.string()),
+        "title": pa.array([product.title for product in products], pa.string()),
+    }
+    for facet in facets:
+        values = [product.facets.get(facet.name) for product in products]
+        columns[PREFIX + facet.name] = facet_column(facet.type, values)
+    return pa.table(columns)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
