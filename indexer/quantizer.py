@@ -73,7 +73,7 @@ def train(sample: Floats, lists: int, codec: str | None = None) -> Quantizer:
     dim = sample.shape[1]
     codec = codec or codec_for(dim, lists)
     index = faiss.index_factory(dim, codec, faiss.METRIC_INNER_PRODUCT)
-    inner = faiss.extract_index_ivf(index)
+    inner = faiss.downcast_index(faiss.extract_index_ivf(index))
     # a small catalogue is no mistake to be warned of
     inner.cp.min_points_per_centroid = 1
     if isinstance(inner, faiss.IndexIVFPQFastScan):
