@@ -21,6 +21,7 @@ def replacing(path: Path) -> Iterator[Path]:
     When the `with` ends with an error, what was written is removed and `path` stays what it was.
     """
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # left by a kill, and perhaps a second name of a file that is being read
     try:
         yield partial
         sync(partial)
@@ -39,7 +40,6 @@ def write_text(path: Path, text: str) -> None:
 def link(source: Path, path: Path) -> None:
     """Gives a file that never changes a second name; a copy where the file system has no links."""
     with replacing(path) as partial:
-        partial.unlink(missing_ok=True)
         try:
             partial.hardlink_to(source)
         except OSError:
