@@ -35,7 +35,7 @@ class Gallery:
 
     @property
     def at_once(self) -> int:
-        """How many queries to compare with everything at a time, so that memory stays bounded whatever the catalogue."""
+        """How many queries to compare with everything at a time, so that memory stays bounded."""
         return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:
