@@ -207,7 +207,8 @@ class _Judge:
 
     def _relevant(self, label: str, value: str | float | bool) -> int:
         """How many products that pass the filter are relevant."""
-        passing = self.engine.matching(self.filter)
+        snapshot = self.engine.snapshot  # one moment for all that is compared place by place
+        passing = snapshot.matching(self.filter)
         if label == PRODUCT:
             try:
                 product = self.engine.product(str(value))
@@ -215,8 +216,8 @@ class _Judge:
                 return 0
             return int(self.filter is None or matches(self.filter, product.facets))
         if label == TITLE:
-            return int((passing & (self.engine.titles == value)).sum())
-        return int((passing & self.engine.matching(Equal(label, value))).sum())
+            return int((passing & (snapshot.titles == value)).sum())
+        return int((passing & snapshot.matching(Equal(label, value))).sum())
 
     def _is_relevant(self, hit: Hit, label: str, value: str | float | bool) -> bool:
         if label == PRODUCT:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.storage.halves import widen
 from engine.storage.ivf import Floats, Ints, Quantizer, allow
 from engine.storage.shard import Shard
 
 QUERIES = 64  # compared with everything at a time
-ROWS = 65536  # brought to float32 at a time
-COSINES = 2**23  # held at a time where they are held for all rows: 32 MiB, whatever the catalogue's size
+ROWS = 16384  # brought to float32 at a time: few enough to stay near a core
+COSINES = 2**25  # held at a time where they are held for all rows: 128 MiB, whatever the catalogue's size
 TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
 
 
@@ -35,7 +36,7 @@ class Gallery:
 
     @property
     def at_once(self) -> int:
-        """How many queries to compare with everything at a time, so that memory stays bounded."""
+        """How many queries to compare with everything at a time: memory stays bounded whatever the catalogue."""
         return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:
@@ -44,7 +45,7 @@ class Gallery:
         owners = np.searchsorted(self.starts, rows, side="right") - 1
         for number, shard in enumerate(self.shards):
             mine = owners == number
-            found[mine] = shard.vectors[rows[mine] - self.starts[number]]
+            found[mine] = widen(np.asarray(shard.vectors[rows[mine] - self.starts[number]]))
         return found
 
     def cosines(self, queries: Floats) -> Floats:
@@ -58,7 +59,7 @@ class Gallery:
         """All vectors in blocks, each with the number of its first row."""
         for begin, shard in zip(self.starts, self.shards, strict=False):
             for start in range(0, shard.rows, ROWS):
-                yield int(begin) + start, shard.vectors[start : start + ROWS].astype(np.float32)
+                yield int(begin) + start, widen(np.asarray(shard.vectors[start : start + ROWS]))
 
     def best_products(self, queries: Floats, without: Ints, at: int) -> Floats:
         """[q, dim] -> [q, at], falling: the cosines of the best photos of the best `at` products, -inf where there are

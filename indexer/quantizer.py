@@ -45,9 +45,7 @@ Representation = Literal["pq", "rabitq", "int8", "float16"]
 """How codes stand for vectors: 4-bit PQ, RaBitQ's one bit a dimension (arXiv:2405.12497), scaled int8, float16."""
 
 
-def codec_for(
-    dim: int, lists: int, bytes_per_photo: int | None = None, representation: Representation = "pq"
-) -> str:
+def codec_for(dim: int, lists: int, bytes_per_photo: int | None = None, representation: Representation = "pq") -> str:
     """The FAISS factory string of a codec.
 
     PQ takes at most `bytes_per_photo` where given, two sub-spaces a byte; the other representations have one size.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.search.plan import RERANK_COST, TARGET
 from engine.storage.ivf import Ints
 from engine.storage.manifest import FilterCalibration, Recall
-from indexer.calibrate import SHARES, calibrate, try_filters
+from indexer.calibrate import SHARES, Goal, calibrate, try_filters
 from indexer.gallery import Gallery, Questions
 
 AT = 10
@@ -61,11 +61,11 @@ def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator, target: flo
     measured = _recall(_recalls(gallery, measuring, nprobe, [depth])[:, 0], f"{how}; settings chosen on others")
     if gallery.rows <= FILTER_BUDGET:
         return Tuning(nprobe, depth, FILTER_BUDGET, measured, _certain("every photo that passes is compared"), None)
-    allowed = (1 - target) / 2
-    calibration = calibrate(gallery, choosing.part(0, ASKED_FILTERED), AT, allowed, rng)
-    trials = list(try_filters(gallery, measuring.part(0, ASKED_FILTERED), calibration, AT, allowed, rng))
+    goal = Goal(AT, allowed=(1 - target) / 2)  # the other half is for what codes hide
+    calibration = calibrate(gallery, choosing.part(0, ASKED_FILTERED), goal, rng)
+    trials = list(try_filters(gallery, measuring.part(0, ASKED_FILTERED), calibration, goal, rng))
     widths = ", ".join(f"{share:.0%}" for share in SHARES)
-    filters = f"filters pass {widths} of the products, any of them, those nearest to some photo or farthest from the query"
+    filters = f"filters pass {widths} of the products: any, those nearest to some photo, those farthest from the query"
     filtered = _recall(np.array([trial.recall for trial in trials]), f"{how}; {filters}; codes apart")
     return Tuning(nprobe, depth, FILTER_BUDGET, measured, filtered, calibration)
 
@@ -105,7 +105,9 @@ def _choose(gallery: Gallery, questions: Questions, target: float) -> tuple[int,
         if nprobe * rows_per_list >= least:
             break
         recalls = _recalls(gallery, questions, nprobe, depths)
-        depth = next((depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None)
+        depth = next(
+            (depth for depth, column in zip(depths, recalls.T, strict=True) if reaches_target(column, target)), None
+        )
         if depth is not None and (cost := nprobe * rows_per_list + depth * RERANK_COST) < least:
             best, least = (nprobe, depth), cost
     return best

@@ -50,7 +50,8 @@ class FakeEncoder:
         step = self.preprocess.size // GRID
         patches = batch.reshape(len(batch), 3, GRID, step, GRID, step).mean(axis=(3, 5), dtype=np.float32)
         features = patches.reshape(len(batch), 3 * GRID * GRID)
-        embeddings = features @ self._projection
+        # photo by photo, so that a vector does not depend on what it was encoded with
+        embeddings = np.stack([feature @ self._projection for feature in features])
         norms = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.float32(1e-12))
         return Encoded(embeddings / norms, features)
 

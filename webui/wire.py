@@ -106,7 +106,8 @@ class Prediction(Answer):
 
 
 class Plan(Answer):
-    """How the query was answered. `survivors` counts the photos that pass the filter, null without one."""
+    """How the query was answered. `survivors` counts the photos that pass the filter, null without one; `delta_rows`
+    the photos newer than the generation; the answer knows the catalogue up to its change `change_number`."""
 
     sentence: str
     path: str
@@ -121,6 +122,8 @@ class Plan(Answer):
     matching_products: int
     expected_recall: float | None
     milliseconds: dict[str, float]
+    delta_rows: int = 0
+    change_number: int = 0
 
 
 class SearchAnswer(Answer):

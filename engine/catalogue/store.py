@@ -182,6 +182,11 @@ class Catalogue:
             yield writer
             writer.finish()
 
+    def change_number(self) -> int:
+        """The number of the last change: one statement, cheap enough to ask often."""
+        with plain_errors(self._place), reading(self._engine) as connection:
+            return int(connection.scalar(sa.select(sql.counters.c.change_number)) or 0)
+
     def facets(self) -> tuple[Facet, ...]:
         """The facets, in the order in which they were declared."""
         with self.snapshot() as view:

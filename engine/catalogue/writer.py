@@ -4,7 +4,7 @@ Every change gets the next number from the counter row, which the transaction lo
 waits there, so the order of numbers is the order of commits on both databases. What is already so is no change.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from engine.catalogue import kept_vectors, sql
 from engine.catalogue.changes import ChangeKind
-from engine.catalogue.schema import Facet, FacetType, Product, check_facet_name, check_product_id
+from engine.catalogue.schema import Facet, FacetType, FacetValue, Product, check_facet_name, check_product_id
 from engine.catalogue.values import chunks, encode
 from engine.errors import BadCall, UnknownPhoto, UnknownProduct
 
@@ -143,6 +143,25 @@ class Writer:
             ]
             self._run_many(sa.update(table).where(table.c.product_id == sa.bindparam("id")), updates)
         return effects
+
+    def set_facets(self, product_id: str, values: Mapping[str, FacetValue], unset: Collection[str] = ()) -> Effect:
+        """Gives a product these facets and takes those in `unset` away; its title and other facets stay.
+
+        Raises UnknownProduct, BadCall for a facet that is not declared or a value of another type.
+        """
+        self._check_products_exist({product_id})
+        before = self._stored_products([product_id])[product_id]
+        row = self._product_row(Product(product_id, None, values), before)
+        if unknown := set(unset) - self._types.keys():
+            raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; check its name.")
+        row["facets"] = {name: value for name, value in row["facets"].items() if name not in unset}
+        effect = _effect(before, row)
+        if effect is not Effect.UNCHANGED:
+            table = sql.products
+            mine = table.c.product_id == product_id
+            self._connection.execute(sa.update(table).where(mine).values(facets=row["facets"]))
+            self._record(ChangeKind.PRODUCT_SET, product_id)
+        return effect
 
     def add_photo(self, product_id: str, content_hash: str, uri: str, columns: Mapping[str, str] | None = None) -> int:
         """The `photo_id` of the product's photo with this content, new or known; raises UnknownProduct.

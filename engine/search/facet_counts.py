@@ -5,9 +5,11 @@ A facet's own clauses are those that are about nothing else, directly under the 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nsmallest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ from engine.catalogue.schema import Facet, FacetType, FacetValue
 from engine.search.filters import And, Filter, leaves
 from engine.search.masks import Mask
 from engine.storage.facets import FacetTable
+
+Part = tuple[FacetTable, Mask]
+"""Some products' facets, and which of these products to count: bool [products of the table]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +52,53 @@ def without(filter: Filter | None, facet: str) -> Filter | None:
 
 
 def summarise(
-    facets: tuple[Facet, ...], table: FacetTable, passing: Callable[[str], Mask], limit: int
+    facets: tuple[Facet, ...], passing: Callable[[str], Sequence[Part]], limit: int
 ) -> tuple[FacetSummary, ...]:
-    """Every facet; `passing` gives, for a facet's name, the products to count: bool [products]."""
-    return tuple(_summary(facet, table, passing(facet.name), limit) for facet in facets)
+    """Every facet; `passing` gives, for a facet's name, the products to count, each in one part."""
+    return tuple(_summary(facet, passing(facet.name), limit) for facet in facets)
 
 
-def _summary(facet: Facet, table: FacetTable, mask: Mask, limit: int) -> FacetSummary:
+def _summary(facet: Facet, parts: Sequence[Part], limit: int) -> FacetSummary:
     match facet.type:
-        case FacetType.KEYWORD:
-            codes = table.keyword_codes(facet.name)[mask]
-            return _of_words(facet, table, codes[codes >= 0], int((codes < 0).sum()), limit)
-        case FacetType.KEYWORDS:
-            lengths = np.diff(table.keywords_offsets(facet.name))
-            codes = table.keywords_codes(facet.name)[np.repeat(mask, lengths)]
-            return _of_words(facet, table, codes, int((lengths[mask] == 0).sum()), limit)
+        case FacetType.KEYWORD | FacetType.KEYWORDS:
+            counts: Counter[FacetValue] = Counter()
+            missing = sum(_count_words(facet, table, mask, counts) for table, mask in parts)
+            return _of_values(facet, counts, missing, limit)
         case _:
-            numbers = table.numbers(facet.name)[mask]
+            numbers = np.concatenate([table.numbers(facet.name)[mask] for table, mask in parts])
             present = numbers[~np.isnan(numbers)]
             return _of_numbers(facet, present, len(numbers) - len(present), limit)
 
 
-def _of_words(facet: Facet, table: FacetTable, codes: NDArray[np.int32], missing: int, limit: int) -> FacetSummary:
+def _count_words(facet: Facet, table: FacetTable, mask: Mask, counts: Counter[FacetValue]) -> int:
+    """Adds a part's words to `counts`; how many of its products have none."""
+    if facet.type is FacetType.KEYWORD:
+        codes = table.keyword_codes(facet.name)[mask]
+        missing = int((codes < 0).sum())
+        codes = codes[codes >= 0]
+    else:
+        lengths = np.diff(table.keywords_offsets(facet.name))
+        codes = table.keywords_codes(facet.name)[np.repeat(mask, lengths)]
+        missing = int((lengths[mask] == 0).sum())
     words = table.keyword_values(facet.name)
-    counts = np.bincount(codes, minlength=len(words))
-    distinct = int((counts > 0).sum())
-    # codes are in the order of their words: a stable sort leaves equal counts in that order
-    order = np.argsort(-counts, kind="stable")[: min(limit, distinct)]
-    values = tuple((words[code], int(counts[code])) for code in order)
-    return FacetSummary(facet.name, facet.type, values, distinct, None, None, missing)
+    by_code = np.bincount(codes, minlength=len(words))
+    present = np.flatnonzero(by_code).tolist()
+    counts.update({words[code]: count for code, count in zip(present, by_code[present].tolist(), strict=True)})
+    return missing
+
+
+def _of_values(facet: Facet, counts: Counter[FacetValue], missing: int, limit: int) -> FacetSummary:
+    def order(item: tuple[FacetValue, int]) -> Any:  # a facet's values are of one type, so they have an order
+        return -item[1], item[0]
+
+    values = tuple(nsmallest(limit, counts.items(), key=order))
+    return FacetSummary(facet.name, facet.type, values, len(counts), None, None, missing)
 
 
 def _of_numbers(facet: Facet, present: NDArray[np.float64], missing: int, limit: int) -> FacetSummary:
-    distinct = len(np.unique(present))
     if facet.type is FacetType.BOOLEAN:
-        counts = Counter(present.astype(bool).tolist())
-        values = tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])
-        return FacetSummary(facet.name, facet.type, values, distinct, None, None, missing)
+        return _of_values(facet, Counter(present.astype(bool).tolist()), missing, limit)
+    distinct = len(np.unique(present))
     if not distinct:
         return FacetSummary(facet.name, facet.type, (), 0, None, None, missing)
     low, high = float(present.min()), float(present.max())

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+PHOTOS_LIKELY = 8  # photos of one product among the best, seldom more
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
@@ -33,3 +35,18 @@ def best_per_product(ordinals: NDArray[np.integer], rows: NDArray[np.int64], sco
     _, firsts = np.unique(ordinals[order], return_index=True)
     best = order[np.sort(firsts)]
     return Ranking(ordinals[best].astype(np.int64), rows[best], scores[best])
+
+
+def best_products(
+    ordinals: NDArray[np.integer], rows: NDArray[np.int64], scores: NDArray[np.float32], need: int
+) -> Ranking:
+    """As `best_per_product`, but products after the first `need` may be missing: of many photos only the best are
+    sorted."""
+    kept = PHOTOS_LIKELY * need
+    if len(scores) > 2 * kept:
+        floor = np.partition(scores, len(scores) - kept)[len(scores) - kept]
+        likely = np.flatnonzero(scores >= floor)
+        ranking = best_per_product(ordinals[likely], rows[likely], scores[likely])
+        if len(ranking) >= need:
+            return ranking
+    return best_per_product(ordinals, rows, scores)

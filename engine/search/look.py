@@ -3,21 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from engine.errors import BadQuery, UnknownProduct
-from engine.search.gallery import Gallery
+from engine.errors import BadQuery
 from engine.search.query import Query
-from engine.search.rerank import widen
-from engine.search.similar import Attributes
+from engine.storage.halves import widen
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.heads import Heads, Prediction
 from engine.vision.image import crop
 from engine.vision.preprocess import Preprocess, load
+
+if TYPE_CHECKING:
+    from engine.search.snapshot import Snapshot
 
 Floats = NDArray[np.float32]
 
@@ -27,24 +29,20 @@ class Look:
     """A query as vectors, float32 [q, dim] with norm 1: one for a photo, one per photo for a product.
 
     `probabilities` [classes] by head name are what is known of its attributes; `predictions` the likeliest class of
-    each head, for a photo; `ordinal` the product that the query itself is.
+    each head, for a photo; `product_id` the product that the query itself is.
     """
 
     vectors: Floats
     probabilities: Mapping[str, Floats] = field(default_factory=dict)
     predictions: tuple[Prediction, ...] = ()
-    ordinal: int | None = None
+    product_id: str | None = None
 
 
 class Eyes:
     """Turns queries into looks; the encoder is opened when the first photo comes. Safe to share between threads."""
 
-    def __init__(
-        self, gallery: Gallery, attributes: Attributes, heads: Heads, open_encoder: Callable[[], Encoder]
-    ) -> None:
-        self._gallery = gallery
-        self._attributes = attributes
-        self._heads = heads
+    def __init__(self, heads: Heads, open_encoder: Callable[[], Encoder]) -> None:
+        self.heads = heads
         self._open_encoder = open_encoder
         self._encoder: Encoder | None = None
         self._lock = Lock()
@@ -57,14 +55,14 @@ class Eyes:
                 self._encoder = self._open_encoder()
             return self._encoder
 
-    def look(self, query: Query, watch: Stopwatch) -> Look:
+    def look(self, query: Query, snapshot: "Snapshot", watch: Stopwatch) -> Look:
         """Raises BadImage, BadQuery for a vector that cannot be, UnknownProduct."""
         if query.photo is not None:
             return self._at_photo(query.photo, query, watch)
         if query.vector is not None:
-            return Look(_unit(query.vector, self._gallery.generation.manifest.dim))
+            return Look(_unit(query.vector, snapshot.base.generation.manifest.dim))
         assert query.product_id is not None
-        return self._at_product(query.product_id)
+        return _at_product(query.product_id, snapshot)
 
     def _at_photo(self, photo: bytes | Image, query: Query, watch: Stopwatch) -> Look:
         encoder = self.encoder
@@ -72,16 +70,15 @@ class Eyes:
             pixels = _pixels(photo, query, encoder.preprocess)
         with watch.stage("encode"):
             encoded = encoder.encode(pixels[None])
-            probabilities = self._heads.probabilities(encoded.features[0])
-            (predictions,) = self._heads.predict(encoded.features)
+            probabilities = self.heads.probabilities(encoded.features[0])
+            (predictions,) = self.heads.predict(encoded.features)
         return Look(encoded.embeddings, probabilities, predictions)
 
-    def _at_product(self, product_id: str) -> Look:
-        ordinal = self._gallery.generation.products.ordinal(product_id)
-        if ordinal is None:
-            raise UnknownProduct(f"There is no product {product_id!r} in this index; check the id, or index it first.")
-        vectors = widen(self._gallery.vectors(self._gallery.rows_of_product(ordinal)))
-        return Look(_normalised(vectors), self._attributes.certain(ordinal), ordinal=ordinal)
+
+def _at_product(product_id: str, snapshot: "Snapshot") -> Look:
+    ordinal = snapshot.ordinal(product_id)
+    vectors = widen(snapshot.vectors(snapshot.rows_of_product(ordinal)))
+    return Look(_normalised(vectors), snapshot.certain(ordinal), product_id=product_id)
 
 
 def _pixels(photo: bytes | Image, query: Query, preprocess: Preprocess) -> Floats:

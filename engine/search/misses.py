@@ -1,11 +1,10 @@
 """How many results a filtered search would miss if it stopped here: what decides how far it looks.
 
 A list of the index is known by its centroid before any of its photos is looked at. How far photos' cosines exceed the
-similarity of their centroid was measured while the index was built (`FilterCalibration`), so that for every list that was
-not visited yet, the number of its survivors that pass the filter, the similarity of its centroid and the worst cosine
-found so far foretell how many results it holds. The search goes on until the lists left hold next to none: a filter
-whose survivors are many or near is answered at once, one whose survivors lie far from the query takes longer and
-loses nothing.
+similarity of their centroid was measured while the index was built (`FilterCalibration`). So for every list that was
+not visited yet, the number of its survivors, the similarity of its centroid and the worst cosine found so far foretell
+how many results it holds. The search goes on until the lists left hold next to none: a filter whose survivors are many
+or near is answered at once; one whose survivors lie far from the query takes longer and loses nothing.
 """
 
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from engine.storage.manifest import FilterCalibration
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GAPS = 256  # steps of the tables
@@ -26,7 +26,7 @@ STRIDE = 4  # times as many survivors may be seen after the next step: what they
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Where a filtered search stopped: after `lists` lists, expecting to have missed the share `missed` of the k best."""
+    """Where a search stopped: after `lists` lists, which are expected to miss the share `missed` of the best."""
 
     lists: int
     missed: float
@@ -54,7 +54,8 @@ class Misses:
         bins = np.clip(np.rint((similarities - known[0]) / step), 0, len(known) - 1).astype(np.intp)
         places = (floor - similarities - self._low) * ((GAPS - 1) / max(self._high - self._low, 1e-9))
         # rounding down looks up a smaller gap: rather too many misses than too few
-        return self._shares[bins, np.clip(places, 0, GAPS - 1).astype(np.intp)]
+        found: Floats = self._shares[bins, np.clip(places, 0, GAPS - 1).astype(np.intp)]
+        return found
 
     def by_codes(self, last: float, floor: float) -> float:
         """The share of photos as good as `floor` whose codes score below `last`, the worst score that was followed."""
@@ -65,12 +66,7 @@ class Misses:
         return float(_tail(np.array([floor - last]), self._code_excess, self._log_tails)[0])
 
     def follow(
-        self,
-        similarities: Floats,
-        survivors: Ints,
-        visit: Callable[[int, int], float],
-        k: int,
-        allowed: float,
+        self, similarities: Floats, survivors: Ints, visit: Callable[[int, int], float], *, k: int, allowed: float
     ) -> Reach:
         """Visits lists, nearest first, until the rest holds no more than the share `allowed` of the k best.
 
@@ -94,7 +90,7 @@ def _place(seen: Ints, wanted: int) -> int:
     return min(int(np.searchsorted(seen, wanted)) + 1, len(seen))
 
 
-def _tail(gaps: NDArray[np.float64], excess: NDArray[np.float64], log_tails: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tail(gaps: Doubles, excess: Doubles, log_tails: Doubles) -> Doubles:
     """The share that exceeds each of `gaps`: log-linear between the tails measured, 1 below them, falling on beyond."""
     rising, steps = _distinct(excess, log_tails)
     shares = np.exp(np.interp(gaps, rising, steps))
@@ -106,9 +102,7 @@ def _tail(gaps: NDArray[np.float64], excess: NDArray[np.float64], log_tails: NDA
     return shares
 
 
-def _distinct(
-    excess: NDArray[np.float64], log_tails: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _distinct(excess: Doubles, log_tails: Doubles) -> tuple[Doubles, Doubles]:
     """Without equal neighbours, which have no slope; of equal ones the greater share is kept."""
     kept = np.concatenate([[True], np.diff(excess) > 1e-9])
     return excess[kept], log_tails[kept]

@@ -39,7 +39,9 @@ class Plan:
     `survivors` counts the photos that pass the filter (None without a filter), `matching_products` their products.
     `rows_scanned` photos were looked at, `rows_reranked` of them by their float16 rows. `expected_recall` of the first
     ten products is what the index measured on itself, under a filter what its calibration foretells of this very query,
-    1 where every photo was compared, None where nobody knows. `partial` names what was damaged and left out.
+    1 where every photo was compared, None where nobody knows.
+    `delta_rows` of the photos are newer than the generation and were compared one by one; the answer knows the
+    catalogue up to its change `change_number`. `partial` names what was damaged and left out.
     """
 
     path: Path
@@ -54,6 +56,8 @@ class Plan:
     matching_products: int
     expected_recall: float | None
     milliseconds: Mapping[str, float]
+    delta_rows: int = 0
+    change_number: int = 0
     partial: tuple[str, ...] = ()
 
     def sentence(self) -> str:
@@ -67,11 +71,12 @@ class Plan:
             return f"{self._passing()}{_photos(self.rows_reranked)} compared exactly, all there are; {took}."
         lists = f"{self.lists_visited:,} of {_count(self.lists_total, 'list')} visited"
         shards = f" in {_count(self.shards, 'shard')}" if self.shards > 1 else ""
+        live = "" if not self.delta_rows else f" ({self.delta_rows:,} of them live)"
         recall = "" if self.expected_recall is None else f"; expected recall {self.expected_recall:.3f}"
         if self.path == "filtered lists":
-            compared = f"{_photos(self.rows_reranked)} compared exactly"
+            compared = f"{_photos(self.rows_reranked)} compared exactly{live}"
             return f"{self._passing()}{lists}{shards}, {compared}{recall}; {took}."
-        scanned = f"{_photos(self.rows_scanned)} scanned by their codes, {self.rows_reranked:,} compared exactly"
+        scanned = f"{_photos(self.rows_scanned)} scanned by their codes, {self.rows_reranked:,} compared exactly{live}"
         return f"{lists}{shards}, {scanned}{recall}; {took}."
 
     def _passing(self) -> str:

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.search.gallery import Gallery
+from engine.storage.halves import SHIFT, shifted
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Ints = NDArray[np.int64]
 
 BLOCK = 1024  # rows in float32 at once: 1 MiB at 256 dimensions, which stays near a core
-SHIFT = np.float32(2.0**112)  # what `_shifted` leaves out
 
 
 def cosines(gallery: Gallery, rows: Ints, queries: Floats) -> Floats:
@@ -19,12 +19,12 @@ def cosines(gallery: Gallery, rows: Ints, queries: Floats) -> Floats:
     In [-1, 1]: rounding to float16 leaves stored norms a little off 1, which is cut off.
     """
     scores = np.empty(len(rows), np.float32)
-    shifted = queries * SHIFT
+    queries = queries * SHIFT  # which the rows lack
     for start in range(0, len(rows), BLOCK):
-        vectors = _shifted(gallery.vectors(rows[start : start + BLOCK]))
+        vectors = shifted(gallery.vectors(rows[start : start + BLOCK]))
         # For one query a dot product a row: BLAS would share the product of matrix and vector between its threads, and
         # on a busy machine waiting for the last of them costs ten times the work.
-        block = np.vecdot(vectors, shifted[0]) if len(queries) == 1 else (vectors @ shifted.T).max(axis=1)
+        block = np.vecdot(vectors, queries[0]) if len(queries) == 1 else (vectors @ queries.T).max(axis=1)
         scores[start : start + BLOCK] = block
     return np.clip(scores, -1, 1, out=scores)
 
@@ -36,34 +36,15 @@ def cosines_each(gallery: Gallery, rows: Ints, queries: Floats) -> Floats:
     """
     count, depth = rows.shape
     scores = np.empty((count, depth), np.float32)
-    shifted = queries * SHIFT
+    queries = queries * SHIFT  # which the rows lack
     step = max(1, BLOCK // max(depth, 1))
     for start in range(0, count, step):
         block = rows[start : start + step]
-        vectors = _shifted(_gather(gallery, block.ravel())).reshape(*block.shape, -1)
-        np.matvec(vectors, shifted[start : start + step], out=scores[start : start + step])
+        vectors = shifted(_gather(gallery, block.ravel())).reshape(*block.shape, -1)
+        np.matvec(vectors, queries[start : start + step], out=scores[start : start + step])
     np.clip(scores, -1, 1, out=scores)
     scores[rows < 0] = -np.inf
     return scores
-
-
-def widen(halves: Halves) -> Floats:
-    """Finite float16 -> the same numbers in float32, several times as fast as `astype`, which goes one by one."""
-    floats = _shifted(halves)
-    floats *= SHIFT
-    return floats
-
-
-def _shifted(halves: Halves) -> Floats:
-    """Finite float16 -> float32 numbers that are smaller by the factor 2 ** 112, denormal ones included.
-
-    Both formats are sign, exponent, mantissa: shifted into place, only the difference of the exponents' offsets
-    (127 - 15) is missing, and a product with queries that have it needs no further pass over the rows.
-    """
-    bits = halves.view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= np.int32(-0x7000_0001)  # the widened sign filled the bits above the exponent: keep one of them
-    return bits.view(np.float32)
 
 
 def _gather(gallery: Gallery, rows: Ints) -> Halves:

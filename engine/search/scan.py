@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.search.codes import Lists, best_codes
 from engine.search.gallery import Gallery
-from engine.search.group import Ranking, best_per_product
+from engine.search.group import Ranking, best_products
 from engine.search.plan import MEASURED_AT, TARGET, Path, scaled
 from engine.search.rerank import cosines
 from engine.search.selection import Selection
@@ -86,8 +86,7 @@ class Scan:
                 recall = manifest.recall.value if self.k <= MEASURED_AT else None
                 return Found(ranking, "lists", len(visited), scanned, len(left), recall)
             if nprobe == gallery.lists:
-                everything = np.arange(gallery.rows) if gallery.alive is None else np.flatnonzero(gallery.alive)
-                return self._everything(everything)
+                return self._everything(gallery.rows_left())
             nprobe, depth = min(2 * nprobe, gallery.lists), min(DEEPER * depth, gallery.rows)
 
     def _nearest_survivors(self, selection: Selection) -> Found:
@@ -99,7 +98,7 @@ class Scan:
         need = min(self.need, selection.matching)
         allowed = 1 - (manifest.recall_target or TARGET)
         while True:
-            scan = SurvivorScan(self.gallery, self.queries, selection, k, allowed, misses, self.watch)
+            scan = SurvivorScan(self.gallery, self.queries, selection, k, need, allowed, misses, self.watch)
             ranking = scan.find()
             if len(ranking) >= need:
                 expected = max(0.0, 1 - scan.missed)
@@ -115,4 +114,4 @@ class Scan:
 
     def _ranked(self, rows: Ints, scores: Floats) -> Ranking:
         with self.watch.stage("group"):
-            return best_per_product(self.gallery.ordinals[rows], rows, scores)
+            return best_products(self.gallery.ordinals[rows], rows, scores, self.need)

@@ -1,79 +1,80 @@
-"""The search engine: an index opened for questions."""
+"""The search engine: an index opened for questions, and with a catalogue kept up to date with it."""
 
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from threading import Event, Lock, Thread
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engine.catalogue.schema import Facet, FacetValue
-from engine.errors import UnknownPhoto, UnknownProduct, WrongModel
-from engine.search.facet_counts import FacetSummary, summarise, without
-from engine.search.filters import Filter, bind, matches
-from engine.search.gallery import Gallery
-from engine.search.group import Ranking
-from engine.search.look import Eyes, Look
+from engine.catalogue.schema import Facet
+from engine.catalogue.store import Catalogue
+from engine.errors import LookalikeError
+from engine.search.answers import Question, select
+from engine.search.base import Base
+from engine.search.facet_counts import FacetSummary
+from engine.search.filters import Filter
+from engine.search.follow import Follower
+from engine.search.look import Look
 from engine.search.masks import Mask
-from engine.search.plan import Plan, products_needed
-from engine.search.query import Exact, Hit, Query, SearchResult
-from engine.search.rerank import widen
-from engine.search.scan import Found, Scan
-from engine.search.selection import Selection, Selections
-from engine.search.similar import NEAR_COPY, Attributes, like_it
-from engine.sources.photos import read_photo
+from engine.search.query import Query, SearchResult
+from engine.search.snapshot import ProductDetail, Snapshot
 from engine.storage.generation import Generation, open_index
 from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
-from engine.vision.encoder import Encoder, OpenVinoEncoder
-from engine.vision.heads import Heads
+from engine.vision.encoder import Encoder
 from engine.vision.model import Model
 
-
-@dataclass(frozen=True, slots=True)
-class ProductDetail:
-    """A product of the index and its photos, by rising id."""
-
-    product_id: str
-    title: str | None
-    facets: dict[str, FacetValue]
-    photo_ids: tuple[int, ...]
+LOOK_EVERY_S = 0.1  # seconds between two looks at the catalogue
+AGAIN_AFTER_S = 1.0  # seconds until the next look after one that failed
 
 
 class SearchEngine:
-    """Answers queries from one generation of an index. Immutable once opened, safe to share between threads."""
+    """Answers queries, each from one immutable snapshot; safe to share between threads."""
 
-    def __init__(
-        self, generation: Generation, model: Model, encoder: Encoder | None = None, *, threads: int = 0
-    ) -> None:
+    def __init__(self, generation: Generation, encoder: Encoder | None = None, *, threads: int = 0) -> None:
         """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores).
 
         Raises WrongModel where the encoder's vectors are not those of the index.
         """
-        if encoder is not None and encoder.model_id != generation.manifest.model_id:
-            raise WrongModel(
-                f"The index was built with the model {generation.manifest.model_id[:12]}, not {encoder.model_id[:12]}; "
-                "search with that model, or build the index again with this one."
-            )
-        heads = Heads.open(model)
-        self.model = model
-        self._generation = generation
-        self._gallery = Gallery(generation)
-        self._selections = Selections(self._gallery)
-        self._attributes = Attributes(heads.heads, generation.facets)
-        open_encoder = (lambda: OpenVinoEncoder(model, threads=threads)) if encoder is None else (lambda: encoder)
-        self._eyes = Eyes(self._gallery, self._attributes, heads, open_encoder)
+        self._encoder, self._threads = encoder, threads
+        self._snapshot = Snapshot(Base.open(generation, encoder, threads=threads))
+        self._follower: Follower | None = None
+        self._looking = Lock()
+        self._thread: Thread | None = None
+        self._stop = Event()
+        self._own_catalogue: Catalogue | None = None
+        self.problem: str | None = None  # why the catalogue cannot be followed at present
 
     @classmethod
-    def open(cls, index_dir: str | Path, *, encoder: Encoder | None = None, threads: int = 0) -> Self:
+    def open(
+        cls,
+        index_dir: str | Path,
+        *,
+        catalogue: Catalogue | str | Path | None = None,
+        catch_up: bool = True,
+        encoder: Encoder | None = None,
+        threads: int = 0,
+    ) -> Self:
         """Opens the generation of `index_dir` that answers.
 
-        Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel.
+        With its `catalogue` the engine follows: a thread looks for changes ten times a second, and for new generations
+        of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
+        at once and the thread brings the rest.
+
+        Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with a catalogue also MissingFile, Unavailable,
+        WrongCatalogue where the index is not that catalogue's, LogTrimmed where it is too old to be followed from.
         """
-        generation = open_index(Path(index_dir))
-        return cls(generation, Model.open(generation.model_path), encoder, threads=threads)
+        engine = cls(open_index(Path(index_dir)), encoder, threads=threads)
+        if catalogue is None:
+            return engine
+        try:
+            if not isinstance(catalogue, Catalogue):
+                engine._own_catalogue = catalogue = Catalogue.open(catalogue)
+            engine._follow(Path(index_dir), catalogue, catch_up=catch_up)
+        except BaseException:
+            engine.close()
+            raise
+        return engine
 
     def __enter__(self) -> Self:
         return self
@@ -84,162 +85,138 @@ class SearchEngine:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the files."""
-        self._generation.close()
+        """Stops following and lets go of the files; the memory goes when the last query that still reads them ends."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._own_catalogue is not None:
+            self._own_catalogue.close()
+        self._snapshot.base.generation.close()
+
+    # --- Following -------------------------------------------------------------------------------------------------
+
+    @property
+    def change_number(self) -> int:
+        """The last change of the catalogue that can be found."""
+        return self._snapshot.delta.change_number
+
+    def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
+        """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
+
+        Raises LookalikeError where the catalogue or the index cannot be read now.
+        """
+        deadline = monotonic() + timeout_s
+        while self.change_number < change_number:
+            if self._follower is None or self._stop.is_set():
+                return False
+            if not self._look_once(self._follower) and self.change_number < change_number:
+                if monotonic() >= deadline:
+                    return False
+                self._stop.wait(min(LOOK_EVERY_S, deadline - monotonic()))
+        return True
+
+    def _follow(self, index_dir: Path, catalogue: Catalogue, *, catch_up: bool) -> None:
+        self._follower = Follower(index_dir, catalogue, self._snapshot, self._open_base)
+        if catch_up:
+            self.caught_up(catalogue.change_number())
+        self._thread = Thread(target=self._keep_following, args=(self._follower,), name="follow", daemon=True)
+        self._thread.start()
+
+    def _open_base(self, generation: Generation, before: Base) -> Base:
+        return Base.open(generation, self._encoder, threads=self._threads, before=before)
+
+    def _look_once(self, follower: Follower) -> bool:
+        """One step of the follower; False if there was nothing new."""
+        with self._looking:
+            more = follower.step()
+            self._snapshot = follower.snapshot
+            return more
+
+    def _keep_following(self, follower: Follower) -> None:
+        """Until the engine is closed: what cannot be read now is tried again, while the last snapshot answers."""
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                pause = 0.0 if self._look_once(follower) else LOOK_EVERY_S
+                self.problem = None
+            except LookalikeError as error:
+                self.problem = str(error)
+                pause = AGAIN_AFTER_S
 
     # --- What is in it ---------------------------------------------------------------------------------------------
 
     @property
+    def snapshot(self) -> Snapshot:
+        """What can be found at this moment, for asking several things about the same one."""
+        return self._snapshot
+
+    @property
+    def model(self) -> Model:
+        return self._snapshot.base.model
+
+    @property
     def generation(self) -> str:
         """The name of the generation that answers."""
-        return self._generation.name
+        return self._snapshot.base.generation.name
 
     @property
     def manifest(self) -> Manifest:
-        return self._generation.manifest
+        return self._snapshot.base.generation.manifest
 
     @property
     def facets(self) -> tuple[Facet, ...]:
         """What products can be filtered by."""
-        return self._generation.facets.facets
+        return self._snapshot.facets
 
     @property
     def products(self) -> int:
         """How many products can be found."""
-        return self._gallery.products
+        return self._snapshot.products
 
     @property
     def photos(self) -> int:
         """How many photos can be found."""
-        return self._gallery.rows
+        return self._snapshot.photos
 
-    @cached_property
+    @property
     def content_hashes(self) -> frozenset[bytes]:
         """The sha256 of every photo's file, 32 bytes each."""
-        return frozenset(digest for shard, _ in self._gallery.shards for digest in shard.content_hashes())
-
-    @cached_property
-    def titles(self) -> NDArray[np.object_]:
-        """The titles (or None) of all products, in the order of their ids: [products]."""
-        title = self._generation.products.title
-        return np.array([title(ordinal) for ordinal in range(self.products)], object)
+        return self._snapshot.content_hashes
 
     def product(self, product_id: str) -> ProductDetail:
         """Raises UnknownProduct."""
-        products = self._generation.products
-        ordinal = products.ordinal(product_id)
-        if ordinal is None:
-            raise UnknownProduct(f"There is no product {product_id!r} in this index; check the id, or index it first.")
-        photo_ids = sorted(self._gallery.photo_id(row) for row in self._gallery.rows_of_product(ordinal).tolist())
-        return ProductDetail(product_id, products.title(ordinal), products.facets_of(ordinal), tuple(photo_ids))
+        return self._snapshot.product(product_id)
 
     def photo(self, photo_id: int) -> bytes:
         """The bytes of a photo's file. Raises UnknownPhoto, or MissingFile where the file is gone."""
-        uri = self._gallery.uri(photo_id)
-        if uri is None:
-            raise UnknownPhoto(f"There is no photo {photo_id} in this index; take the ids from an answer.")
-        return read_photo(uri)
+        return self._snapshot.photo(photo_id)
 
     def matching(self, filter: Filter | None) -> Mask:
-        """Which products pass, in the order of their ids: bool [products]. Raises BadFilter."""
-        if filter is None:
-            return np.ones(self.products, np.bool_)
-        return self._selections.of(bind(filter, self.facets)).mask
+        """Which products pass, in an order of the moment (see `Snapshot.matching`). Raises BadFilter."""
+        return self._snapshot.matching(filter)
 
     def facet_counts(self, filter: Filter | None = None, *, limit: int = 50) -> tuple[FacetSummary, ...]:
         """Every facet of the products under the filter, each without its own clauses; at most `limit` values each.
 
         Raises BadFilter.
         """
-        return summarise(
-            self.facets, self._generation.facets, lambda facet: self.matching(without(filter, facet)), limit
-        )
+        return self._snapshot.facet_counts(filter, limit)
 
     # --- Questions -------------------------------------------------------------------------------------------------
 
     def search(self, query: Query) -> SearchResult:
         """Answers a query. Raises BadFilter, BadQuery, BadImage, UnknownProduct."""
-        watch = Stopwatch()
-        selection = self._select(query.filter, watch)  # a wrong filter is told before a photo is encoded
-        return self._answer(query, self._eyes.look(query, watch), selection, watch)
+        watch, snapshot = Stopwatch(), self._snapshot
+        selection = select(snapshot, query.filter, watch)  # a wrong filter is told before a photo is encoded
+        look = snapshot.base.eyes.look(query, snapshot, watch)
+        return Question(snapshot, query, look, selection, watch).answer()
 
     def look(self, query: Query) -> Look:
         """What the engine sees in a query, for asking more than one question about it; raises what `search` does."""
-        return self._eyes.look(query, Stopwatch())
+        snapshot = self._snapshot
+        return snapshot.base.eyes.look(query, snapshot, Stopwatch())
 
     def answer(self, query: Query, look: Look) -> SearchResult:
         """`search` with a look that was taken before."""
-        watch = Stopwatch()
-        return self._answer(query, look, self._select(query.filter, watch), watch)
-
-    def _select(self, filter: Filter | None, watch: Stopwatch) -> Selection | None:
-        if filter is None:
-            return None
-        with watch.stage("filter"):
-            return self._selections.of(bind(filter, self.facets))
-
-    def _answer(self, query: Query, look: Look, selection: Selection | None, watch: Stopwatch) -> SearchResult:
-        need = products_needed(query.k, similar=query.mode != "exact")
-        found = Scan(self._gallery, look.vectors, query.k, need, watch).find(selection)
-        check = None if query.filter is None else bind(query.filter, self.facets)
-        exact = similar = None
-        if query.mode != "similar":
-            with watch.stage("group"):
-                exact = Exact(self._hits(found.ranking, check, query.k))
-        if query.mode != "exact":
-            with watch.stage("similar"):
-                pool = found.ranking.take(np.arange(min(need, len(found.ranking))))
-                similar = self._hits(self._like_it(pool, look, query), check, query.k)
-        matching = self.products if selection is None else selection.matching
-        plan = self._plan(found, selection, matching, watch)
-        return SearchResult(exact, similar, look.predictions, matching, plan)
-
-    def _like_it(self, pool: Ranking, look: Look, query: Query) -> Ranking:
-        if not len(pool):
-            return pool
-        # the query's own product is no news; nor is what the exact part shows first, or evidently found
-        left_out = set(np.flatnonzero(pool.ordinals == look.ordinal).tolist()) if look.ordinal is not None else set()
-        if query.mode == "both" or pool.scores[0] >= NEAR_COPY:
-            left_out.add(0)
-        rising = np.argsort(pool.rows)
-        vectors = np.empty((len(pool), self.manifest.dim), np.float32)
-        vectors[rising] = widen(self._gallery.vectors(pool.rows[rising]))
-        agreement = self._attributes.agreement(look.probabilities, pool.ordinals)
-        return like_it(pool, vectors, agreement, found=left_out)
-
-    def _hits(self, ranking: Ranking, filter: Filter | None, k: int) -> tuple[Hit, ...]:
-        """The first k products, each checked against the filter once more, value by value."""
-        hits: list[Hit] = []
-        for place in range(len(ranking)):
-            hit = self._hit(int(ranking.ordinals[place]), int(ranking.rows[place]), float(ranking.scores[place]))
-            if filter is None or matches(filter, hit.facets):
-                hits.append(hit)
-            if len(hits) == k:
-                break
-        return tuple(hits)
-
-    def _hit(self, ordinal: int, row: int, score: float) -> Hit:
-        products = self._generation.products
-        return Hit(
-            product_id=products.product_id(ordinal),
-            title=products.title(ordinal),
-            facets=products.facets_of(ordinal),
-            score=score,
-            photo_id=self._gallery.photo_id(row),
-        )
-
-    def _plan(self, found: Found, selection: Selection | None, matching: int, watch: Stopwatch) -> Plan:
-        return Plan(
-            path=found.path,
-            generation=self.generation,
-            model_id=self.manifest.model_id,
-            shards=len(self._gallery.shards),
-            lists_visited=found.lists_visited,
-            lists_total=self._gallery.lists,
-            rows_scanned=found.rows_scanned,
-            rows_reranked=found.rows_reranked,
-            survivors=None if selection is None else len(selection.rows),
-            matching_products=matching,
-            expected_recall=found.expected_recall,
-            milliseconds=dict(watch.milliseconds),
-        )
+        watch, snapshot = Stopwatch(), self._snapshot
+        return Question(snapshot, query, look, select(snapshot, query.filter, watch), watch).answer()

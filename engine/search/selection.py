@@ -1,6 +1,7 @@
 """The photos that a filter lets through, found once per filter and kept while they are asked for."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -11,6 +12,7 @@ from engine.search.filters import Filter
 from engine.search.gallery import Gallery
 from engine.search.masks import Mask, mask
 from engine.storage.ivf import allow
+from engine.storage.products import Products
 
 CACHE_BYTES = 128 * 2**20
 
@@ -19,14 +21,16 @@ CACHE_BYTES = 128 * 2**20
 class Selection:
     """The products and photos that pass a filter.
 
-    `mask` bool [products]; `matching` counts them; `rows` int64 [n], rising: their photos; `offsets` int64
-    [segments + 1]: the photos in segment i of the gallery are `rows[offsets[i]:offsets[i + 1]]`.
+    `mask` bool [products]; `matching` counts them; `rows` int64 [n], rising: their photos in the generation; `offsets`
+    int64 [segments + 1]: the photos in segment i of the gallery are `rows[offsets[i]:offsets[i + 1]]`; `live` int64,
+    rising: the places of their photos among those of the delta.
     """
 
     mask: Mask
     matching: int
     rows: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    live: NDArray[np.int64]
     _bits: list[tuple[NDArray[np.uint8], ...]] = field(default_factory=list, init=False, repr=False)
 
     def bits(self, gallery: Gallery) -> tuple[NDArray[np.uint8], ...]:
@@ -42,21 +46,23 @@ class Selection:
 
     @property
     def nbytes(self) -> int:
-        return self.mask.nbytes + self.rows.nbytes + self.offsets.nbytes
+        return self.mask.nbytes + self.rows.nbytes + self.offsets.nbytes + self.live.nbytes
 
 
-def select(filter: Filter, gallery: Gallery) -> Selection:
-    """Compiles a bound filter for a gallery."""
-    passing = mask(filter, gallery.generation.products)
+def select(filter: Filter, products: Products, gallery: Gallery) -> Selection:
+    """Compiles a filter, bound to the products' facets, for a gallery in which nothing was deleted."""
+    assert gallery.alive is None
+    passing = mask(filter, products)
     rows = np.flatnonzero(passing[gallery.ordinals])
-    return Selection(passing, int(passing.sum()), rows, np.searchsorted(rows, gallery.segments))
+    return Selection(passing, int(passing.sum()), rows, np.searchsorted(rows, gallery.segments), np.empty(0, np.int64))
 
 
 class Selections:
-    """The selections of the last filters asked for, by filter, up to `CACHE_BYTES`; safe to share between threads."""
+    """The selections of the last filters asked for, by filter, up to `limit` bytes; safe to share between threads."""
 
-    def __init__(self, gallery: Gallery, limit: int = CACHE_BYTES) -> None:
-        self._gallery = gallery
+    def __init__(self, make: Callable[[Filter], Selection], limit: int = CACHE_BYTES) -> None:
+        """`make` compiles a bound filter."""
+        self._make = make
         self._limit = limit
         self._bytes = 0
         self._kept: OrderedDict[Filter, Selection] = OrderedDict()
@@ -68,7 +74,7 @@ class Selections:
             if (known := self._kept.get(filter)) is not None:
                 self._kept.move_to_end(filter)
                 return known
-        made = select(filter, self._gallery)
+        made = self._make(filter)
         with self._lock:
             if filter not in self._kept:
                 self._kept[filter] = made

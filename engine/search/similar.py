@@ -35,19 +35,12 @@ class Attributes:
             values = table.keyword_values(head.label)
             self._classes[head.name] = np.array([places.get(value, -1) for value in values], np.int64)
 
-    def agreement(self, probabilities: Mapping[str, Floats], ordinals: Ints) -> Floats:
-        """Heads' probabilities [classes] by head name, products [n] -> their agreement, float32 [n] in [0, 1]."""
-        said = [
-            self._said(head, probabilities[head.name], ordinals) for head in self._heads if head.name in probabilities
-        ]
-        if not said:
-            return np.zeros(len(ordinals), np.float32)
-        table = np.stack(said)  # [heads, n], NaN where head or product says nothing
-        known = ~np.isnan(table)
-        heads = known.sum(axis=0)
-        mean = np.where(known, table, 0).sum(axis=0) / np.maximum(heads, 1)
-        fill = mean[heads > 0].mean() if heads.any() else 0.0
-        return np.where(heads > 0, mean, fill).astype(np.float32)
+    def said(self, probabilities: Mapping[str, Floats], ordinals: Ints) -> Floats:
+        """Heads' probabilities [classes] by head name, products [n] -> the probability that each head which is asked
+        gives to the product's value, float32 [heads, n]; NaN where head or product says nothing."""
+        asked = [head for head in self._heads if head.name in probabilities]
+        rows = [self._said(head, probabilities[head.name], ordinals) for head in asked]
+        return np.stack(rows).astype(np.float32) if rows else np.empty((0, len(ordinals)), np.float32)
 
     def certain(self, ordinal: int) -> dict[str, Floats]:
         """The facets of a product as if its heads had predicted them: what there is when no photo was encoded."""
@@ -77,6 +70,15 @@ class Attributes:
             return codes[codes >= 0]
         start, end = table.keywords_offsets(name)[ordinal : ordinal + 2]
         return table.keywords_codes(name)[start:end]
+
+
+def agreement(said: Floats) -> Floats:
+    """What heads said of products (`Attributes.said`), [heads, n] -> the products' agreement, float32 [n] in [0, 1]."""
+    known = ~np.isnan(said)
+    heads = known.sum(axis=0)
+    mean = np.where(known, said, 0).sum(axis=0) / np.maximum(heads, 1)
+    fill = mean[heads > 0].mean() if heads.any() else 0.0
+    return np.where(heads > 0, mean, fill).astype(np.float32)
 
 
 def like_it(ranking: Ranking, vectors: Floats, agreement: Floats, *, found: Collection[int]) -> Ranking:

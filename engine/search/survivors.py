@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.search.codes import Lists, best_codes
 from engine.search.gallery import Gallery
-from engine.search.group import Ranking, best_per_product
+from engine.search.group import Ranking, best_products
 from engine.search.misses import Misses
 from engine.search.plan import codes_are_cheaper, scaled
 from engine.search.rerank import cosines
@@ -23,18 +23,18 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 DEEPER = 4  # times as many photos are followed where codes hide too many results
-BEST = 8  # times as many photos as products that are kept from visit to visit
 
 
 @dataclass(slots=True, eq=False)
 class SurvivorScan:
-    """One search among the survivors of a filter: photos near to any of `queries` (float32 [q, dim], norm 1), for `k`
-    products. `allowed` is the share of the k best that may be missed."""
+    """One search among the survivors of a filter: photos near to any of `queries` (float32 [q, dim], norm 1), `need`
+    products (no fewer than `k`) or those there are. `allowed` is the share of the k best that may be missed."""
 
     gallery: Gallery
     queries: Floats
     selection: Selection
     k: int
+    need: int
     allowed: float
     misses: Misses
     watch: Stopwatch
@@ -44,7 +44,8 @@ class SurvivorScan:
     missed: float = 0.0
     _lists: Ints = field(init=False)
     _similarities: Floats = field(init=False)
-    _found: list[tuple[Ints, Floats]] = field(init=False, default_factory=list)
+    _rows: Ints = field(init=False, default_factory=lambda: np.empty(0, np.int64))
+    _scores: Floats = field(init=False, default_factory=lambda: np.empty(0, np.float32))
     _floor: float = field(init=False, default=-np.inf)
 
     def find(self) -> Ranking:
@@ -57,7 +58,9 @@ class SurvivorScan:
             lists = np.flatnonzero(sizes)  # a list without survivors is no visit
             self._lists = lists[np.argsort(-nearest[lists], kind="stable")]
             self._similarities = similarities[:, self._lists]
-        reach = self.misses.follow(nearest[self._lists], sizes[self._lists], self._visit, self.k, self.allowed / 2)
+        reach = self.misses.follow(
+            nearest[self._lists], sizes[self._lists], self._visit, k=self.k, allowed=self.allowed / 2
+        )
         self.lists_visited = reach.lists
         self.missed += reach.missed
         return self._ranking()
@@ -93,20 +96,19 @@ class SurvivorScan:
         return np.unique(rows[rows >= 0]), last
 
     def _compare(self, rows: Ints) -> None:
-        """Adds photos to those found, and keeps the best."""
+        """Adds photos (rising) to those found."""
         with self.watch.stage("rerank"):
+            rows = np.setdiff1d(rows, self._rows, assume_unique=True)  # a deeper look sees the same photos again
             scores = cosines(self.gallery, rows, self.queries)
         self.rows_reranked += len(rows)
         with self.watch.stage("group"):
-            self._found.append((rows, scores))
+            self._rows = np.concatenate([self._rows, rows])
+            self._scores = np.concatenate([self._scores, scores])
             best = self._ranking().scores
             self._floor = float(best[self.k - 1]) if len(best) >= self.k else -np.inf
 
     def _ranking(self) -> Ranking:
-        rows = np.concatenate([rows for rows, _ in self._found])
-        scores = np.concatenate([scores for _, scores in self._found])
-        rows, places = np.unique(rows, return_index=True)  # a deeper look at the same lists sees the same photos again
-        return best_per_product(self.gallery.ordinals[rows], rows, scores[places])
+        return best_products(self.gallery.ordinals[self._rows], self._rows, self._scores, self.need)
 
     def _segments(self, lists: Ints) -> Ints:
         firsts = np.arange(len(self.gallery.shards)) * self.gallery.lists

@@ -10,17 +10,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 DOOMED = ".removed-"  # begins the names of directories that are being removed
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, own: bool = False) -> Iterator[Path]:
     """A name beside `path` to write to; when the `with` ends well, that file is synced and takes the name `path`.
 
-    When the `with` ends with an error, what was written is removed and `path` stays what it was.
+    When the `with` ends with an error, what was written is removed and `path` stays what it was. With `own` nobody
+    else writes to that name, so that several may write the same `path` at once.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(f"{path.name}.{uuid4().hex if own else 'partial'}")
     partial.unlink(missing_ok=True)  # left by a kill, and perhaps a second name of a file that is being read
     try:
         yield partial

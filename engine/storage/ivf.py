@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
 from engine.storage.files import replacing
+from engine.storage.halves import widen
 
 # OpenMP reads this once, as it loads: its threads must not spin on cores that others (decoders, the encoder) want
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -78,9 +79,11 @@ class Quantizer:
         """[q, dim] -> [q, lists], of every query to every centroid."""
         turned = self._turned(queries)
         if len(queries) > 1:
-            return turned @ self._centroids.T
+            several: Floats = turned @ self._centroids.T
+            return several
         # one dot product a centroid: for a single query BLAS would wait for its threads longer than the work takes
-        return np.vecdot(self._centroids, turned[0])[None]
+        one: Floats = np.vecdot(self._centroids, turned[0])[None]
+        return one
 
     def assign(self, vectors: NDArray[np.floating]) -> Ints:
         """[n, dim] -> the list of each vector, [n]; float16 and mapped arrays are read a block at a time."""
@@ -151,7 +154,7 @@ class ShardCodes:
         size = lists.list_size(number)
         return faiss.rev_swig_ptr(lists.get_ids(number), size).copy() if size else np.empty(0, np.int64)
 
-    def add(self, vectors: Floats) -> None:
+    def add(self, vectors: NDArray[np.floating]) -> None:
         """Appends [n, dim] as the next n rows. They must come in list order over all calls."""
         _use_threads(len(vectors))
         self._index.add(self._quantizer._turned(vectors))
@@ -256,6 +259,8 @@ def _like(trained: faiss.IndexIVF) -> faiss.IndexIVF:
 
 
 def _rows(vectors: NDArray[np.floating]) -> Floats:
+    if vectors.dtype == np.float16:
+        return widen(np.ascontiguousarray(vectors, np.float16))
     return np.ascontiguousarray(vectors, np.float32)
 
 

@@ -69,10 +69,10 @@ class Recall:
 class FilterCalibration:
     """How far photos stray from what a filtered search can see before it looks at them, as measured while building.
 
-    `excess` [bins, tails]: of the photos in lists whose centroids have the similarity `similarities` [bins] (rising) to a
-    query, the share `tails` [tails] (falling) has a cosine that exceeds it by more than this. `code_excess` [tails]: of
-    the best photos, the same share has a cosine that exceeds its code's score by more than this. `caution` multiplies
-    the misses that these two foretell, so that the filters tried while building lost no more than foretold.
+    `excess` [bins, tails]: of the photos in lists whose centroids have the similarity `similarities` [bins] (rising
+    evenly) to a query, the share `tails` [tails] (falling) has a cosine that exceeds it by more than this.
+    `code_excess` [tails]: of the best photos, the same share has a cosine above its code's score by that. `caution`
+    multiplies the misses that these two foretell, so that the filters tried while building lost no more than foretold.
     """
 
     tails: tuple[float, ...]

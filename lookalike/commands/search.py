@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.errors import BadQuery, MissingFile
+from engine.errors import BadQuery
 from lookalike.console import say, show_table
+from lookalike.photo_file import read_photo_file
 
 if TYPE_CHECKING:
     from engine.catalogue.schema import FacetValue
@@ -25,6 +26,9 @@ VALUE_WIDTH = 24
 @click.argument("photo", required=False, type=click.Path(path_type=Path))
 @click.option("--product", "product_id", metavar="ID", help="Search from a product of the index, not from a photo.")
 @click.option("--index", "index_dir", required=True, type=click.Path(path_type=Path), help="The index directory.")
+@click.option(
+    "--catalogue", metavar="FILE|URL", help="Search what this catalogue holds now, not only what was indexed."
+)
 @click.option(
     "--mode",
     type=click.Choice(["exact", "similar", "both"]),
@@ -44,6 +48,7 @@ def command(
     photo: Path | None,
     product_id: str | None,
     index_dir: Path,
+    catalogue: str | None,
     mode: "Mode",
     filters: Sequence[str],
     k: int,
@@ -57,7 +62,7 @@ def command(
     from engine.search.search_engine import SearchEngine
 
     query = Query(
-        photo=None if photo is None else _read(photo),
+        photo=None if photo is None else read_photo_file(photo),
         product_id=product_id,
         k=k,
         mode=mode,
@@ -65,7 +70,7 @@ def command(
         box=None if box is None else parse_box(box),
         name=str(photo),
     )
-    with SearchEngine.open(index_dir, threads=threads) as engine:
+    with SearchEngine.open(index_dir, catalogue=catalogue, threads=threads) as engine:
         answer = engine.search(query)
         if as_json:
             click.echo(json.dumps(answer_to_dict(answer, query, engine), indent=2, ensure_ascii=False))
@@ -82,15 +87,6 @@ def parse_box(text: str) -> "Box":
     except ValueError:
         raise BadQuery(f"The box {text!r} is not four numbers; give left,top,right,bottom between 0 and 1.") from None
     return Box(left, top, right, bottom)
-
-
-def _read(photo: Path) -> bytes:
-    try:
-        return photo.read_bytes()
-    except FileNotFoundError:
-        raise MissingFile(f"There is no photo {photo}; check the path.") from None
-    except OSError as error:
-        raise MissingFile(f"The photo {photo} cannot be read ({error.strerror}); check the path.") from None
 
 
 def _show(answer: "SearchResult") -> None:

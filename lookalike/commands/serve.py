@@ -9,6 +9,7 @@ from lookalike.console import remark, say
 
 @click.command()
 @click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
+@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue: its changes are found within a second.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The API's port.")
 @click.option("--page-port", type=click.IntRange(1, 65535), default=8001, show_default=True, help="The page's port.")
@@ -16,7 +17,9 @@ from lookalike.console import remark, say
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests answered at the same time."
 )
-def command(*, index_dir: Path, host: str, port: int, page_port: int, no_page: bool, threads: int) -> None:
+def command(
+    *, index_dir: Path, catalogue: str | None, host: str, port: int, page_port: int, no_page: bool, threads: int
+) -> None:
     """Serve the search API and the page until Ctrl-C or SIGTERM."""
     from PIL import Image
 
@@ -33,7 +36,8 @@ def command(*, index_dir: Path, host: str, port: int, page_port: int, no_page: b
 
     if not no_page:
         require_page()
-    with SearchEngine.open(index_dir) as engine:
+    # what changed since the index was built comes while the index answers: there may be photos to encode
+    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False) as engine:
         remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
         # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
         engine.look(Query(photo=Image.new("RGB", (16, 16))))

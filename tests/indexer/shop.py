@@ -27,10 +27,10 @@ FACETS = (Facet("colour", FacetType.KEYWORD), Facet("price", FacetType.NUMBER))
 class Shop:
     """A folder with a catalogue, its photos, models and an index; everything drawn from `seed`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, where: str | None = None) -> None:
         self.folder = folder
         self.index = folder / "index"
-        self.catalogue = Catalogue.open(folder / "shop.db", create=True)
+        self.catalogue = Catalogue.open(where or folder / "shop.db", create=True)
         self.model = tiny_model(folder / "model")
         self.encoder = encoder_of(self.model)
         with self.catalogue.transaction() as writer:
@@ -100,9 +100,9 @@ class Shop:
 
 
 @contextmanager
-def shop(folder: Path, products: int = 12, photos: int = 2) -> Iterator[Shop]:
-    """A shop with products in it."""
-    opened = Shop(folder)
+def shop(folder: Path, products: int = 12, photos: int = 2, *, where: str | None = None) -> Iterator[Shop]:
+    """A shop with products in it; its catalogue is a file in the folder, or lives at `where`."""
+    opened = Shop(folder, where)
     with opened.catalogue:
         if products:
             opened.stock(range(products), photos)

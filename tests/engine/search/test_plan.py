@@ -36,7 +36,7 @@ LISTS = Plan(
         (
             replace(LISTS, path="filtered lists", survivors=4000, matching_products=2500, rows_reranked=900, shards=1),
             "2,500 products with 4,000 photos pass the filter: 8 of 128 lists visited, 900 photos compared exactly; "
-            "6.2 ms.",
+            "expected recall 0.987; 6.2 ms.",
         ),
         (
             replace(LISTS, path="exact", survivors=1, matching_products=1, rows_reranked=1),

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.catalogue.schema import Facet, FacetType, Product
-from engine.search.filters import Range
+from engine.search.filters import Filter, Range
 from engine.search.gallery import Gallery
-from engine.search.selection import Selections, select
+from engine.search.selection import Selection, Selections, select
 from engine.storage.generation import open_index
 from tests.engine.search.small_index import Contents, clustered, write_index
 from tests.fakes import tiny_model
@@ -19,9 +19,13 @@ def gallery(root: Path) -> Gallery:
     return Gallery(open_index(root / "index"))
 
 
+def compiled(filter: Filter, everything: Gallery) -> Selection:
+    return select(filter, everything.generation.products, everything)
+
+
 def test_selection_has_the_photos_of_what_passes_by_segment(tmp_path: Path) -> None:
     everything = gallery(tmp_path)
-    selection = select(Range("price", low=50.0), everything)
+    selection = compiled(Range("price", low=50.0), everything)
     assert selection.matching == selection.mask.sum() == 40
     assert selection.rows.tolist() == [row for row in range(200) if everything.ordinals[row] >= 50]
     for segment in range(3 * 6):
@@ -34,11 +38,12 @@ def test_selection_has_the_photos_of_what_passes_by_segment(tmp_path: Path) -> N
 def test_filters_asked_for_again_are_remembered_and_the_oldest_forgotten(tmp_path: Path) -> None:
     everything = gallery(tmp_path)
     one, two, three = (Range("price", low=float(low)) for low in (10, 20, 30))
-    room = select(one, everything).nbytes + select(two, everything).nbytes
-    selections = Selections(everything, limit=room)
+    room = compiled(one, everything).nbytes + compiled(two, everything).nbytes
+    selections = Selections(lambda filter: compiled(filter, everything), limit=room)
     first, second = selections.of(one), selections.of(two)
     assert selections.of(Range("price", low=10.0)) is first
     selections.of(three)  # two was asked for longest ago
     assert selections.of(one) is first
     assert selections.of(two) is not second
-    assert Selections(everything, limit=0).of(one).rows.tolist() == first.rows.tolist()
+    forgetful = Selections(lambda filter: compiled(filter, everything), limit=0)
+    assert forgetful.of(one).rows.tolist() == first.rows.tolist()

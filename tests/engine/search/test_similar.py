@@ -4,7 +4,7 @@ import pytest
 
 from engine.catalogue.schema import Facet, FacetType
 from engine.search.group import Ranking
-from engine.search.similar import AGREEMENT_WEIGHT, Attributes, like_it
+from engine.search.similar import AGREEMENT_WEIGHT, Attributes, agreement, like_it
 from engine.storage.facets import PREFIX, FacetTable, facet_column
 from engine.vision.model import Head
 
@@ -32,14 +32,14 @@ def ranking(*scores: float) -> Ranking:
 
 def test_agreement_averages_the_heads_that_know_something(attributes: Attributes) -> None:
     said = {"colour": np.float32([0.2, 0.8]), "style": np.float32([0.1, 0.6, 0.9])}
-    agreement = attributes.agreement(said, np.arange(5))
+    found = agreement(attributes.said(said, np.arange(5)))
     known = [(0.8 + 0.6) / 2, 0.2, 0.9]  # of several keywords the likeliest; no tags; no colour
     unknown = sum(known) / 3  # values that no head has, and no values at all
-    assert agreement.tolist() == pytest.approx([*known, unknown, unknown])
+    assert found.tolist() == pytest.approx([*known, unknown, unknown])
 
 
 def test_agreement_without_predictions_is_nothing(attributes: Attributes) -> None:
-    assert attributes.agreement({}, np.arange(5)).tolist() == [0] * 5
+    assert agreement(attributes.said({}, np.arange(5))).tolist() == [0] * 5
 
 
 def test_product_predicts_its_own_facets(attributes: Attributes) -> None:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from engine.search.rerank import widen
+from engine.storage.halves import widen
 
 
 def test_widened_halves_are_the_same_numbers() -> None:

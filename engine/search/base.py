@@ -1,0 +1,82 @@
+"""A generation made ready for questions: all that its snapshots share, however much changes in the catalogue."""
+
+from collections.abc import Callable
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.catalogue.schema import Facet
+from engine.errors import WrongModel
+from engine.search.gallery import Gallery
+from engine.search.look import Eyes
+from engine.search.selection import Selections, select
+from engine.search.similar import Attributes
+from engine.storage.generation import Generation
+from engine.storage.products import Products
+from engine.vision.encoder import Encoder, OpenVinoEncoder
+from engine.vision.heads import Heads
+from engine.vision.model import Model
+
+Ints = NDArray[np.int64]
+
+
+class Base:
+    """An opened generation and its model. Immutable; only what is found again and again is kept."""
+
+    def __init__(self, generation: Generation, eyes: Eyes, model: Model) -> None:
+        self.generation = generation
+        self.model = model
+        self.eyes = eyes
+        self.gallery = Gallery(generation)
+        self._see(generation.products)
+
+    @classmethod
+    def open(
+        cls,
+        generation: Generation,
+        encoder: Encoder | None = None,
+        *,
+        threads: int = 0,
+        before: "Base | None" = None,
+    ) -> "Base":
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores).
+
+        The model and encoder of `before`, the generation that answered so far, are used again where they are the same.
+        Raises WrongModel where the encoder's vectors are not those of the index.
+        """
+        model_id = generation.manifest.model_id
+        if encoder is not None and encoder.model_id != model_id:
+            raise WrongModel(
+                f"The index was built with the model {model_id[:12]}, not {encoder.model_id[:12]}; "
+                "search with that model, or build the index again with this one."
+            )
+        if before is not None and before.model.spec.model_id == model_id:
+            return cls(generation, before.eyes, before.model)
+        model = Model.open(generation.model_path)
+        opener: Callable[[], Encoder] = (
+            (lambda: OpenVinoEncoder(model, threads=threads)) if encoder is None else (lambda: encoder)
+        )
+        return cls(generation, Eyes(Heads.open(model), opener), model)
+
+    @property
+    def facets(self) -> tuple[Facet, ...]:
+        """What products can be filtered by."""
+        return self.products.facets.facets
+
+    def under(self, facets: tuple[Facet, ...]) -> "Base":
+        """The same generation under another schema: a facet that is new or had another type has no values in it."""
+        if facets == self.facets:
+            return self
+        lens = copy(self)
+        lens._see(self.generation.products.under(facets))
+        return lens
+
+    def attributes_of(self, products: Products) -> Attributes:
+        """What the model's heads can say about products."""
+        return Attributes(self.eyes.heads.heads, products.facets)
+
+    def _see(self, products: Products) -> None:
+        self.products = products
+        self.attributes = self.attributes_of(products)
+        self.selections = Selections(lambda filter: select(filter, products, self.gallery))
