@@ -44,7 +44,8 @@ class SurvivorScan:
     missed: float = 0.0
     _lists: Ints = field(init=False)
     _similarities: Floats = field(init=False)
-    _found: list[tuple[Ints, Floats]] = field(init=False, default_factory=list)
+    _rows: Ints = field(init=False, default_factory=lambda: np.empty(0, np.int64))
+    _scores: Floats = field(init=False, default_factory=lambda: np.empty(0, np.float32))
     _floor: float = field(init=False, default=-np.inf)
 
     def find(self) -> Ranking:
@@ -95,20 +96,19 @@ class SurvivorScan:
         return np.unique(rows[rows >= 0]), last
 
     def _compare(self, rows: Ints) -> None:
-        """Adds photos to those found, and keeps the best."""
+        """Adds photos (rising) to those found."""
         with self.watch.stage("rerank"):
+            rows = np.setdiff1d(rows, self._rows, assume_unique=True)  # a deeper look sees the same photos again
             scores = cosines(self.gallery, rows, self.queries)
         self.rows_reranked += len(rows)
         with self.watch.stage("group"):
-            self._found.append((rows, scores))
+            self._rows = np.concatenate([self._rows, rows])
+            self._scores = np.concatenate([self._scores, scores])
             best = self._ranking().scores
             self._floor = float(best[self.k - 1]) if len(best) >= self.k else -np.inf
 
     def _ranking(self) -> Ranking:
-        rows = np.concatenate([rows for rows, _ in self._found])
-        scores = np.concatenate([scores for _, scores in self._found])
-        rows, places = np.unique(rows, return_index=True)  # a deeper look at the same lists sees the same photos again
-        return best_products(self.gallery.ordinals[rows], rows, scores[places], self.need)
+        return best_products(self.gallery.ordinals[self._rows], self._rows, self._scores, self.need)
 
     def _segments(self, lists: Ints) -> Ints:
         firsts = np.arange(len(self.gallery.shards)) * self.gallery.lists
