@@ -105,8 +105,8 @@ class SurvivorScan:
                 return False
 
     def _best_codes(self, start: int, end: int, depth: int) -> tuple[Floats, Ints]:
-        """Scores [n], falling, and rows [n] of the survivors with the best codes for any of the queries; n < depth where
-        there are no more."""
+        """Scores [n], falling, and rows [n] of the survivors with the best codes for any of the queries; n < depth
+        where there are no more."""
         lists = np.tile(self._lists[start:end], (len(self.queries), 1))
         visit = Lists(lists, self._similarities[:, start:end])
         scores, rows = best_codes(self.gallery, self.queries, visit, depth, self.selection.bits(self.gallery))
