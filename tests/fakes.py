@@ -152,6 +152,8 @@ class FakeEngine:
     """
 
     generation = "000001"
+    change_number = 1
+    problem: str | None = None
 
     def __init__(self, facets: Sequence[Facet], products: Sequence[Product], photos: Sequence[FakePhoto]) -> None:
         self.broken: Exception | None = None

@@ -6,7 +6,7 @@ for lives as long as its request.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ from engine.catalogue.schema import FacetValue
 from engine.errors import BadFilter, BadImage, BadQuery, MissingFile, UnknownPhoto
 from engine.search.filter_syntax import parse
 from engine.search.filters import And, Filter, from_json
+from engine.search.plan import Plan
 from engine.search.query import Box, Hit, Query, SearchResult
 from webui import wire
 from webui.thumbnails import thumbnail
@@ -59,6 +60,11 @@ class Engine(Protocol):
     def generation(self) -> str: ...
     @property
     def manifest(self) -> Manifest: ...
+    @property
+    def change_number(self) -> int: ...
+    @property
+    def problem(self) -> str | None:
+        """Why the catalogue cannot be followed at present."""
 
     def search(self, query: Query) -> SearchResult:
         """Raises BadQuery, BadFilter, BadImage, UnknownProduct."""
@@ -106,7 +112,7 @@ class SearchService:
             ],
             matching=result.matching,
             products=self._engine.products,
-            plan=wire.Plan.model_validate(result.plan.to_dict()),
+            plan=_plan(result.plan),
             generation=result.plan.generation,
             model_id=result.plan.model_id,
         )
@@ -156,6 +162,8 @@ class SearchService:
             photos=engine.photos,
             generation=engine.generation,
             model_id=engine.manifest.model_id,
+            change_number=engine.change_number,
+            stale=engine.problem is not None,
         )
 
 
@@ -199,6 +207,12 @@ def _box_of_text(text: str) -> Box:
 
 
 # --- What the engine says -> answers ---------------------------------------------------------------------------------
+
+
+def _plan(plan: Plan) -> wire.Plan:
+    # what is damaged, and not where: names of the server's files are for its log
+    damaged = tuple(f"{sentence.partition(':')[0]}." for sentence in plan.partial)
+    return wire.Plan.model_validate(replace(plan, partial=damaged).to_dict())
 
 
 def _exact_part(result: SearchResult) -> wire.ExactPart | None:

@@ -107,7 +107,8 @@ class Prediction(Answer):
 
 class Plan(Answer):
     """How the query was answered. `survivors` counts the photos that pass the filter, null without one; `delta_rows`
-    the photos newer than the generation; the answer knows the catalogue up to its change `change_number`."""
+    the photos newer than the generation; the answer knows the catalogue up to its change `change_number`. `partial` has
+    a sentence for each shard that is damaged and missing from the answer."""
 
     sentence: str
     path: str
@@ -124,6 +125,7 @@ class Plan(Answer):
     milliseconds: dict[str, float]
     delta_rows: int = 0
     change_number: int = 0
+    partial: list[str] = []
 
 
 class SearchAnswer(Answer):
@@ -225,13 +227,16 @@ class PhotoQuery(Request):
 
 
 class Health(Answer):
-    """What answers here."""
+    """What answers here. It knows the catalogue up to its change `change_number`; `stale` says that it cannot follow
+    the catalogue at present and answers as before."""
 
     status: Literal["ok"]
     products: int
     photos: int
     generation: str
     model_id: str
+    change_number: int = 0
+    stale: bool = False
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------

@@ -126,4 +126,5 @@ class Question:
             milliseconds=dict(self.watch.milliseconds),
             delta_rows=live,
             change_number=snapshot.delta.change_number,
+            partial=snapshot.base.generation.damaged,
         )

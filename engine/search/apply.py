@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.catalogue.schema import Facet, Photo, Product
 from engine.search.delta import Delta, Layer, LivePhotos
 from engine.search.snapshot import Snapshot
+from engine.storage.products import Products
 
 Ints = NDArray[np.int64]
 Vector = NDArray[np.float16]
@@ -198,7 +199,7 @@ def _layers(snapshot: Snapshot, shown: Sequence[Touched], ordinals: Mapping[str,
     while layers and len(layers[-1]) <= GROWTH * len(changed):
         changed = _products_of(layers.pop()) | changed
     rising = [changed[product_id] for product_id in sorted(changed)]
-    products = type(snapshot.base.products).of([product for product, _ in rising], snapshot.facets)
+    products = Products.of([product for product, _ in rising], snapshot.facets)
     owners = np.array([ordinal for _, ordinal in rising], np.int64)
     return (*layers, Layer(products, owners, snapshot.base.attributes_of(products)))
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from copy import copy
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet
 from engine.errors import WrongModel
+from engine.search.filters import Filter
 from engine.search.gallery import Gallery
 from engine.search.look import Eyes
-from engine.search.selection import Selections, select
+from engine.search.selection import Selection, Selections, select
 from engine.search.similar import Attributes
 from engine.storage.generation import Generation
 from engine.storage.products import Products
@@ -59,6 +61,15 @@ class Base:
         )
         return cls(generation, Eyes(Heads.open(model), opener), model)
 
+    @cached_property
+    def absent(self) -> Ints:
+        """The products, rising, of which no photo is there, because a shard is damaged and was left out."""
+        if not self.generation.damaged:
+            return np.empty(0, np.int64)
+        there = np.zeros(self.generation.products.count, np.bool_)
+        there[self.gallery.ordinals] = True
+        return np.flatnonzero(~there)
+
     @property
     def facets(self) -> tuple[Facet, ...]:
         """What products can be filtered by."""
@@ -72,6 +83,10 @@ class Base:
         lens._see(self.generation.products.under(facets))
         return lens
 
+    def selection(self, filter: Filter) -> Selection:
+        """What of the generation passes a bound filter, as it was built."""
+        return self._selections.of(filter, lambda filter: select(filter, self.products, self.gallery))
+
     def attributes_of(self, products: Products) -> Attributes:
         """What the model's heads can say about products."""
         return Attributes(self.eyes.heads.heads, products.facets)
@@ -79,4 +94,4 @@ class Base:
     def _see(self, products: Products) -> None:
         self.products = products
         self.attributes = self.attributes_of(products)
-        self.selections = Selections(lambda filter: select(filter, products, self.gallery))
+        self._selections = Selections()

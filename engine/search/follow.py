@@ -71,7 +71,7 @@ class Follower:
     def _reopened(self) -> Snapshot:
         """The newest generation, with at least the changes that the snapshot has now."""
         reached = self.snapshot.delta.change_number
-        snapshot = Snapshot(self._open_base(open_index(self._index_dir), self.snapshot.base))
+        snapshot = Snapshot(self._open_base(open_index(self._index_dir, allow_damaged=True), self.snapshot.base))
         self._check(snapshot)
         while snapshot.delta.change_number < reached:
             later = self._advanced(snapshot)

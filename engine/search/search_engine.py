@@ -1,5 +1,6 @@
 """The search engine: an index opened for questions, and with a catalogue kept up to date with it."""
 
+import logging
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -23,6 +24,8 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1  # seconds between two looks at the catalogue
 AGAIN_AFTER_S = 1.0  # seconds until the next look after one that failed
@@ -57,6 +60,9 @@ class SearchEngine:
     ) -> Self:
         """Opens the generation of `index_dir` that answers.
 
+        A shard that is damaged or missing is left out, as long as another one is whole: answers go on with the others
+        and their plan says that they are `partial`. `lookalike index --repair` makes the index whole again.
+
         With its `catalogue` the engine follows: a thread looks for changes ten times a second, and for new generations
         of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
         at once and the thread brings the rest.
@@ -64,7 +70,7 @@ class SearchEngine:
         Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with a catalogue also MissingFile, Unavailable,
         WrongCatalogue where the index is not that catalogue's, LogTrimmed where it is too old to be followed from.
         """
-        engine = cls(open_index(Path(index_dir)), encoder, threads=threads)
+        engine = cls(open_index(Path(index_dir), allow_damaged=True), encoder, threads=threads)
         if catalogue is None:
             return engine
         try:
@@ -140,6 +146,8 @@ class SearchEngine:
                 pause = 0.0 if self._look_once(follower) else LOOK_EVERY_S
                 self.problem = None
             except LookalikeError as error:
+                if self.problem != str(error):  # once, not every second
+                    log.warning("The index cannot follow its catalogue and answers as before: %s", error)
                 self.problem = str(error)
                 pause = AGAIN_AFTER_S
 

@@ -60,21 +60,22 @@ def select(filter: Filter, products: Products, gallery: Gallery) -> Selection:
 class Selections:
     """The selections of the last filters asked for, by filter, up to `limit` bytes; safe to share between threads."""
 
-    def __init__(self, make: Callable[[Filter], Selection], limit: int = CACHE_BYTES) -> None:
-        """`make` compiles a bound filter."""
-        self._make = make
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
         self._limit = limit
         self._bytes = 0
         self._kept: OrderedDict[Filter, Selection] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, filter: Filter) -> Selection:
-        """The selection of a bound filter. Two threads may compile the same one; that costs time, nothing else."""
+    def of(self, filter: Filter, make: Callable[[Filter], Selection]) -> Selection:
+        """The selection of a bound filter, compiled by `make` if it is not known; always by the same one.
+
+        Two threads may compile the same filter; that costs time, nothing else.
+        """
         with self._lock:
             if (known := self._kept.get(filter)) is not None:
                 self._kept.move_to_end(filter)
                 return known
-        made = self._make(filter)
+        made = make(filter)
         with self._lock:
             if filter not in self._kept:
                 self._kept[filter] = made

@@ -44,12 +44,12 @@ class Snapshot:
         """Without a delta: the generation as it was built."""
         manifest = base.generation.manifest
         if delta is None:
-            delta = Delta(manifest.change_number, base.facets, base.products.count, LivePhotos.none(manifest.dim))
+            live, absent = LivePhotos.none(manifest.dim), base.absent
+            delta = Delta(manifest.change_number, base.facets, base.products.count, live, emptied=absent, hidden=absent)
         self.base = base.under(delta.facets)
         self.delta = delta
         self.gallery = base.gallery.with_alive(delta.alive, base.products.count - len(delta.emptied))
-        changed = delta.layers or delta.alive is not None or len(delta.live)
-        self._selections = Selections(self._select) if changed else self.base.selections
+        self._selections = Selections()
 
     # --- What is in it ---------------------------------------------------------------------------------------------
 
@@ -102,7 +102,8 @@ class Snapshot:
 
     def selection(self, filter: Filter) -> Selection:
         """The products and photos that pass. Raises BadFilter."""
-        return self._selections.of(bind(filter, self.facets))
+        bound = bind(filter, self.facets)
+        return self._selections.of(bound, self._select) if self._is_changed else self.base.selection(bound)
 
     def facet_counts(self, filter: Filter | None, limit: int) -> tuple[FacetSummary, ...]:
         """Every facet of the products under the filter, each without its own clauses; at most `limit` values each.
@@ -220,7 +221,7 @@ class Snapshot:
     def _select(self, filter: Filter) -> Selection:
         """Compiles a bound filter: the generation's own selection, put right where something changed."""
         base, delta = self.base, self.delta
-        found = base.selections.of(filter)
+        found = base.selection(filter)
         passing = np.zeros(delta.ordinals, np.bool_)
         passing[: len(found.mask)] = found.mask
         for layer in delta.layers:
@@ -242,6 +243,11 @@ class Snapshot:
         if not len(gained):
             return found.rows[keep]
         return np.sort(np.concatenate([found.rows[keep], self.gallery.rows_of_products(gained)]))
+
+    @property
+    def _is_changed(self) -> bool:
+        delta = self.delta
+        return bool(delta.layers) or delta.alive is not None or len(delta.live) > 0 or len(delta.hidden) > 0
 
     @cached_property
     def _disturbs_the_generation(self) -> bool:

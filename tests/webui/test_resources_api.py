@@ -167,6 +167,8 @@ def test_health_says_what_answers(http: httpx.Client) -> None:
         "photos": 6,
         "generation": "000001",
         "model_id": "fake",
+        "change_number": 1,
+        "stale": False,
     }
 
 

@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import httpx
 import pytest
 
 from engine.errors import BadCall, Unavailable
+from engine.updates import Updates, Upsert
 from lookalike.main import main
-from tests.indexer.shop import Shop, draw
+from tests.indexer.shop import Shop, draw, shop
 from tests.webui.shop import open_shop
 from webui.client import Client
 from webui.serve import Addresses, serve
@@ -152,6 +154,28 @@ def test_the_command_serves_an_index_and_its_page(built_shop: Shop) -> None:
     assert "Lookalike" in shown
     assert gone(api)
     assert gone(page)
+
+
+def test_a_server_that_follows_its_catalogue_finds_what_others_write(tmp_path: Path) -> None:
+    with shop(tmp_path, products=4) as opened:
+        opened.build()
+        program = [sys.executable, "-c", "from lookalike.main import main; main()", "serve", "--no-page", "--port", "0"]
+        arguments = ["--index", str(opened.index), "--catalogue", str(tmp_path / "shop.db")]
+        with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            with Client(process.stdout.readline().split()[-1]) as client:
+                done = Updates(opened.catalogue, opened.encoder).upsert(Upsert("new", "New", {}, [draw(40, 0)]))
+                deadline = monotonic() + 30
+                while client.health().change_number < done.change_number:
+                    assert monotonic() < deadline
+                answer = client.search(photo=draw(40, 0), mode="exact", k=1)
+                health = client.health()
+            process.terminate()
+            assert process.wait(30) == 0
+    assert answer.exact is not None
+    assert [card.title for card in answer.exact.products] == ["New"]
+    assert answer.plan.delta_rows == 1
+    assert (health.products, health.stale) == (5, False)
 
 
 def test_an_index_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

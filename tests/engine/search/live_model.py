@@ -173,7 +173,7 @@ class LiveModel:
             self.check_product(engine, product_id)
 
     def check_search(self, engine: SearchEngine, query: NDArray[np.float32], filter: Filter | None) -> None:
-        """With k beyond what there is every product is an answer: nothing deleted, nothing lost, each with its score."""
+        """With k beyond what there is, every product is an answer: none deleted, none lost, each with its score."""
         self.operations += 1
         result = engine.search(Query(vector=query, k=1000, mode="exact", filter=filter))
         assert result.exact is not None

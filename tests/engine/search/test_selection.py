@@ -39,11 +39,15 @@ def test_filters_asked_for_again_are_remembered_and_the_oldest_forgotten(tmp_pat
     everything = gallery(tmp_path)
     one, two, three = (Range("price", low=float(low)) for low in (10, 20, 30))
     room = compiled(one, everything).nbytes + compiled(two, everything).nbytes
-    selections = Selections(lambda filter: compiled(filter, everything), limit=room)
-    first, second = selections.of(one), selections.of(two)
-    assert selections.of(Range("price", low=10.0)) is first
-    selections.of(three)  # two was asked for longest ago
-    assert selections.of(one) is first
-    assert selections.of(two) is not second
-    forgetful = Selections(lambda filter: compiled(filter, everything), limit=0)
-    assert forgetful.of(one).rows.tolist() == first.rows.tolist()
+    selections = Selections(limit=room)
+
+    def of(filter: Filter) -> Selection:
+        return selections.of(filter, lambda filter: compiled(filter, everything))
+
+    first, second = of(one), of(two)
+    assert of(Range("price", low=10.0)) is first
+    of(three)  # two was asked for longest ago
+    assert of(one) is first
+    assert of(two) is not second
+    forgetful = Selections(limit=0)
+    assert forgetful.of(one, lambda filter: compiled(filter, everything)).rows.tolist() == first.rows.tolist()

@@ -1,0 +1,215 @@
+"""Live changes are durable, whole and done once."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from engine.catalogue.schema import Facet, FacetType
+from engine.catalogue.writer import Effect
+from engine.errors import BadCall, BadImage, UnknownPhoto, UnknownProduct
+from engine.search.search_engine import SearchEngine
+from engine.sources.photos import read_photo
+from engine.updates import Updates, Upsert
+from engine.vision.photo_vectors import PRECISION
+from tests.fakes import photo_bytes
+from tests.indexer.shop import Shop, draw, shop
+
+
+@pytest.fixture
+def opened(tmp_path: Path, where: str) -> Iterator[Shop]:
+    with shop(tmp_path, products=0, where=where) as made:
+        yield made
+
+
+@pytest.fixture
+def updates(opened: Shop) -> Updates:
+    return Updates(opened.catalogue, opened.encoder, opened.folder / "photos")
+
+
+def vectors(opened: Shop) -> set[str]:
+    with opened.catalogue.snapshot() as view:
+        return {content.hex() for content, _ in view.vectors(opened.encoder.model_id, PRECISION)}
+
+
+def test_an_upsert_brings_product_photos_vectors_and_numbers_at_once(opened: Shop, updates: Updates) -> None:
+    photos = [draw(1, 0), draw(1, 1)]
+    done = updates.upsert(Upsert("a", "A", {"colour": "Red"}, photos))
+    (written,) = done.written
+    assert (done.change_number, written.effect, written.photos_new) == (3, Effect.NEW, 2)
+    stored = opened.catalogue.photos_of("a")
+    assert tuple(photo.photo_id for photo in stored) == written.photo_ids
+    assert [read_photo(photo.uri) for photo in stored] == photos
+    assert vectors(opened) == {sha256(photo).hexdigest() for photo in photos}
+    assert {path.parent.name for path in (opened.folder / "photos").rglob("*.png")} == {
+        sha256(photo).hexdigest()[:2] for photo in photos
+    }
+
+
+def test_what_is_not_given_stays_and_what_is_there_is_not_encoded_again(opened: Shop, updates: Updates) -> None:
+    updates.upsert(Upsert("a", "A", {"colour": "Red"}, [draw(1, 0)]))
+    done = updates.upsert_many([Upsert("a", None, {"price": 2.0}, [draw(1, 0)]), Upsert("b", "B", {}, [draw(1, 0)])])
+    assert [written.effect for written in done.written] == [Effect.CHANGED, Effect.NEW]
+    assert [written.photos_new for written in done.written] == [0, 1]
+    product = opened.catalogue.product("a")
+    assert (product.title, product.facets) == ("A", {"colour": "Red", "price": 2.0})
+    assert opened.encoder.photos_encoded == 1
+    assert len(list((opened.folder / "photos").rglob("*.png"))) == 1
+    again = updates.upsert(Upsert("b", "B", {}, [draw(1, 0)]))
+    assert again.change_number == done.change_number
+
+
+def test_a_bad_photo_or_value_changes_nothing(opened: Shop, updates: Updates) -> None:
+    with pytest.raises(BadImage, match="photo 2 of 'a'"):
+        updates.upsert(Upsert("a", photos=[draw(1, 0), b"no photo"]))
+    with pytest.raises(BadCall, match="no facet 'size'"):
+        updates.upsert(Upsert("a", None, {"size": "L"}, [draw(1, 0)]))
+    with pytest.raises(BadCall, match="need the model"):
+        Updates(opened.catalogue, photos=opened.folder).upsert(Upsert("a", photos=[draw(1, 0)]))
+    assert opened.catalogue.change_number() == 0
+    assert vectors(opened) == set()
+    done = updates.upsert(Upsert("a", None, {"size": "L"}), declare=[Facet("size", FacetType.KEYWORD)])
+    assert opened.catalogue.product("a").facets == {"size": "L"}
+    assert done.written[0].photo_ids == ()
+
+
+def test_the_kind_of_a_photo_names_its_file(opened: Shop, updates: Updates) -> None:
+    updates.upsert(Upsert("a", photos=[photo_bytes((1, 2, 3), kind=kind) for kind in ("PNG", "JPEG", "WEBP")]))
+    assert sorted(path.suffix for path in (opened.folder / "photos").rglob("*.*")) == [".jpg", ".png", ".webp"]
+
+
+def test_facets_are_set_and_taken_away(opened: Shop, updates: Updates) -> None:
+    updates.upsert(Upsert("a", "A", {"colour": "Red", "price": 1.0}))
+    done = updates.set_facets("a", {"price": 2.0}, ["colour"])
+    assert opened.catalogue.product("a").facets == {"price": 2.0}
+    assert updates.set_facets("a", {"price": 2.0}).change_number == done.change_number
+    for wrong, values, unset in (
+        ("b", {}, []),
+        ("a", {}, ["size"]),
+        ("a", {"size": "L"}, []),
+        ("a", {"price": "x"}, []),
+    ):
+        with pytest.raises((UnknownProduct, BadCall)):
+            updates.set_facets(wrong, values, unset)
+    assert opened.catalogue.product("a").facets == {"price": 2.0}
+
+
+def test_all_that_is_named_is_deleted_or_nothing(opened: Shop, updates: Updates) -> None:
+    done = updates.upsert_many([Upsert("a", photos=[draw(1, 0), draw(1, 1)]), Upsert("b", photos=[draw(2, 0)])])
+    first, second = done.written[0].photo_ids
+    for products, photos in ((["b", "c"], []), (["b"], [first, 99])):
+        with pytest.raises((UnknownProduct, UnknownPhoto)):
+            updates.delete(products, photo_ids=photos)
+    assert len(opened.catalogue.photos_of("a")) == 2
+    updates.delete(["b", "b"], photo_ids=[first])
+    assert [photo.photo_id for photo in opened.catalogue.photos_of("a")] == [second]
+    with pytest.raises(UnknownProduct):
+        opened.catalogue.product("b")
+
+
+def test_writers_in_many_threads_take_turns(opened: Shop, updates: Updates) -> None:
+    def write(name: str) -> None:
+        for number in range(8):
+            updates.upsert(Upsert(f"{name}{number}", photos=[draw(number, 0)]))  # the same photos, all at once
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened.catalogue.change_number() == 2 * 24
+    assert len(vectors(opened)) == len(list((opened.folder / "photos").rglob("*.png"))) == 8
+    assert not list((opened.folder / "photos").rglob("*.partial"))
+
+
+# --- Killed ----------------------------------------------------------------------------------------------------------
+
+
+def kill_writers(folder: Path, kills: int, seed: int, where: str | None = None) -> dict[str, int]:
+    """Kills a writer again and again at random moments; after each, the catalogue must hold what was acknowledged, a
+    following engine must find it, and nothing that was deleted. What happened, in numbers."""
+    rng = random.Random(seed)
+    acknowledged = deletions = 0
+    with shop(folder, products=3, where=where) as opened:
+        opened.build()
+        database = where or str(folder / "shop.db")
+        with SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=opened.encoder) as engine:
+            for number in range(kills):
+                lines = _killed_after(opened, database, number, rng.uniform(0.0, 0.5))
+                there, gone, doubtful, last = _told(lines)
+                acknowledged += sum(verb != "deleting" for verb, *_ in lines)
+                deletions += len(gone)
+                _check_kept(opened, engine, f"{number}-", there, gone, doubtful, last)
+            assert engine.problem is None
+    return {"kills": kills, "acknowledged": acknowledged, "deletions": deletions}
+
+
+def _killed_after(opened: Shop, database: str, number: int, seconds: float) -> list[list[str]]:
+    """What a writer says until it is killed, so many seconds after its first word."""
+    command = [sys.executable, "-m", "tests.engine.crash_writer", database, str(opened.model.path)]
+    arguments = [str(opened.folder / "photos"), str(number)]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(seconds)
+        process.kill()
+        rest = process.stdout.read()
+    return [line.split() for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _told(lines: list[list[str]]) -> tuple[set[str], set[str], set[str], int]:
+    """What is acknowledged to be there, what to be gone, what may be either, and the last number told."""
+    there: set[str] = set()
+    gone: set[str] = set()
+    asked: set[str] = set()
+    last = 0
+    for verb, product_id, *number in lines:
+        asked.discard(product_id)
+        if verb == "deleting":
+            asked.add(product_id)
+            there.discard(product_id)
+        elif verb == "deleted":
+            gone.add(product_id)
+        else:
+            there.add(product_id)
+        last = max([last, *map(int, number)])
+    return there, gone, asked, last
+
+
+def _check_kept(
+    opened: Shop, engine: SearchEngine, prefix: str, there: set[str], gone: set[str], doubtful: set[str], last: int
+) -> None:
+    kept = vectors(opened)
+    with opened.catalogue.snapshot() as view:
+        number = view.change_number
+        mine = {product.product_id for product in view.products() if product.product_id.startswith(prefix)}
+        photos = view.photos_of_all(mine)
+    assert there <= mine and not gone & mine
+    assert len(mine - there - doubtful) <= 1  # the one that was being written
+    assert number >= last
+    assert {photo.product_id for photo in photos} == mine  # no product without the photo that came with it
+    for photo in photos:
+        assert photo.content_hash in kept
+        assert sha256(read_photo(photo.uri)).hexdigest() == photo.content_hash
+    assert engine.caught_up(number, timeout_s=30)
+    for product_id in mine:
+        assert len(engine.product(product_id).photo_ids) == 1
+    for product_id in gone:
+        with pytest.raises(UnknownProduct):
+            engine.product(product_id)
+
+
+def test_what_was_acknowledged_before_a_kill_is_there_and_found(tmp_path: Path) -> None:
+    done = kill_writers(tmp_path, kills=2, seed=1)
+    assert done["acknowledged"] >= 2
+
+
+def test_a_kill_on_postgresql_loses_nothing_either(tmp_path: Path, postgres_url: str) -> None:
+    done = kill_writers(tmp_path, kills=1, seed=2, where=postgres_url)
+    assert done["acknowledged"] >= 1
