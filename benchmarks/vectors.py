@@ -6,8 +6,8 @@ The made ones have the structure that embeddings of product photos have, and tha
 - a **product** lies around its category (cosines between products of one category: about .5);
 - a **photo** lies around its product (cosines between photos of one product: .75 to .95, since some photos are harder
   than others); products have 1 to 7 photos, 4 on average;
-- directions do not count alike: the standard deviation along the i-th falls as (1 + i / 16) ** -0.75, so that a few dozen
-  directions hold most of the variance, as principal components of trained embeddings do, and the rest is turned so
+- directions do not count alike: the standard deviation along the i-th falls as (1 + i / 16) ** -0.75, so that a few
+  dozen directions hold most of the variance, as principal components of trained embeddings do; all of it is turned so
   that no axis is special.
 
 Queries are further photos of products in the gallery. Everything follows from the seed, and the first rows of a bigger
@@ -40,6 +40,7 @@ class Vectors:
     owners: Ints
     queries: Floats
     what: str
+    name: str = "made"
 
     @property
     def products(self) -> int:
@@ -80,3 +81,26 @@ def unit(vectors: Floats) -> Floats:
     """Scales rows to norm 1."""
     scaled: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return scaled
+
+
+def from_file(path: Path, queries: int, *, seed: int = 0) -> Vectors:
+    """The rows of a `.npy` file, each a product of its own; some of them, drawn, ask and leave the gallery."""
+    rows = np.load(path, mmap_mode="r")
+    return _left_out(np.asarray(rows, np.float16), np.arange(len(rows)), queries, path.stem, seed)
+
+
+def from_index(directory: Path, queries: int, *, seed: int = 0) -> Vectors:
+    """The rows of a Lookalike index; some of them, drawn, ask and leave the gallery."""
+    from engine.storage.generation import open_index
+
+    generation = open_index(directory)
+    rows = np.concatenate([np.asarray(shard.vectors) for shard in generation.shards])
+    owners = np.concatenate([shard.ordinals for shard in generation.shards]).astype(np.int64)
+    return _left_out(rows, owners, queries, directory.name, seed)
+
+
+def _left_out(rows: Halves, owners: Ints, queries: int, name: str, seed: int) -> Vectors:
+    asking = np.zeros(len(rows), np.bool_)
+    asking[np.random.default_rng(seed).choice(len(rows), min(queries, len(rows) // 5), replace=False)] = True
+    what = f"{name}: {len(rows) - asking.sum():,} vectors of {rows.shape[1]} dimensions"
+    return Vectors(rows[~asking], owners[~asking], unit(rows[asking].astype(np.float32)), what, name)

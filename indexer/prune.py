@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from engine.catalogue.store import Catalogue
 from engine.errors import DamagedFile, WrongCatalogue
-from engine.storage.generation import generation_names, generation_path, read_current
+from engine.storage.generation import generation_path, read_current
 from engine.storage.manifest import Manifest
 from engine.storage.products import read_table
 from engine.storage.shard import contents_of, shard_files
 from indexer.known import UNKNOWN, ContentIndex
-from indexer.publish import remove_spares, writing
+from indexer.publish import kept_generations, remove_spares, writing
 
 AT_ONCE = 4096  # vectors looked up, and dropped in one transaction
 
@@ -39,7 +39,7 @@ def prune_index(catalogue: Catalogue, out: Path) -> PruneReport:
     with writing(out):
         read_current(out)
         remove_spares(out)
-        kept = {name: Manifest.read(generation_path(out, name)) for name in generation_names(out)}
+        kept = {name: Manifest.read(generation_path(out, name)) for name in kept_generations(out)}
         for name, manifest in kept.items():
             _check(catalogue, generation_path(out, name), manifest)
         number = min(manifest.change_number for manifest in kept.values())

@@ -124,12 +124,22 @@ def publish(index_dir: Path, work: Work, manifest: Manifest, name: str, progress
     progress.advance()
 
 
+def answering(index_dir: Path) -> list[str]:
+    """The generations that answer or answered, oldest first; one that was never made current is none of them."""
+    current = _current(index_dir)
+    return [name for name in generation_names(index_dir) if current is None or name <= current]
+
+
+def kept_generations(index_dir: Path) -> list[str]:
+    """The generation that answers and the one before it."""
+    return answering(index_dir)[-KEPT:]
+
+
 def remove_spares(index_dir: Path) -> None:
-    """Removes generations older than the kept ones, and models that no kept one uses."""
-    names = generation_names(index_dir)
-    for name in names[:-KEPT]:
+    """Removes generations older than the kept ones, and models that no generation uses any more."""
+    for name in set(answering(index_dir)) - set(kept_generations(index_dir)):
         remove_tree(generation_path(index_dir, name))
-    used = {_model_of(generation_path(index_dir, name)) for name in names[-KEPT:]}
+    used = {_model_of(generation_path(index_dir, name)) for name in generation_names(index_dir)}
     for path in model_path(index_dir, "").iterdir():
         if MODEL_ID.fullmatch(path.name) and path.name not in used:
             remove_tree(path)

@@ -71,13 +71,18 @@ def train(sample: Floats, lists: int, codec: str | None = None) -> Quantizer:
     dim = sample.shape[1]
     codec = codec or codec_for(dim, lists)
     index = faiss.index_factory(dim, codec, faiss.METRIC_INNER_PRODUCT)
-    inner = faiss.extract_index_ivf(index)
+    inner = faiss.downcast_index(faiss.extract_index_ivf(index))
     # a small catalogue is no mistake to be warned of
     inner.cp.min_points_per_centroid = 1
     if isinstance(inner, faiss.IndexIVFPQFastScan):
         inner.pq.cp.min_points_per_centroid = 1
+    on_gpu = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(inner.d)) if faiss.get_num_gpus() else None
+    if on_gpu is not None:  # k-means of the centroids is nearly all of the work
+        inner.clustering_index = on_gpu
     # k-means needs a point for each centroid, so a tiny sample is repeated
     index.train(np.resize(sample, (max(len(sample), CENTROIDS, lists), dim)))
+    if on_gpu is not None:
+        inner.clustering_index = None  # it is gone when this returns
     if isinstance(inner, faiss.IndexIVFPQFastScan):
         _spread_flat_codebooks(inner)
     return Quantizer(index, codec)

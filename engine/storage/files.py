@@ -23,6 +23,7 @@ def replacing(path: Path, *, own: bool = False) -> Iterator[Path]:
     else writes to that name, so that several may write the same `path` at once.
     """
     partial = path.with_name(f"{path.name}.{uuid4().hex if own else 'partial'}")
+    partial.unlink(missing_ok=True)  # left by a kill, and perhaps a second name of a file that is being read
     try:
         yield partial
         sync(partial)
@@ -41,7 +42,6 @@ def write_text(path: Path, text: str) -> None:
 def link(source: Path, path: Path) -> None:
     """Gives a file that never changes a second name; a copy where the file system has no links."""
     with replacing(path) as partial:
-        partial.unlink(missing_ok=True)
         try:
             partial.hardlink_to(source)
         except OSError:

@@ -175,14 +175,15 @@ class Storm:
             return
         assert current in names
         if damaged:
+            # a flipped bit may be in it, which opening does not look for
             generation = open_index(self.index, allow_damaged=True)
-            self._check_rows(generation, whole=not generation.damaged)
+            self._check_rows(generation, whole=not generation.damaged, vectors=False)
             return
         assert verify_index(self.index) == []
         for name in names:
             self._check_rows(Generation(self.index, name), whole=True)
 
-    def _check_rows(self, generation: Generation, *, whole: bool) -> None:
+    def _check_rows(self, generation: Generation, *, whole: bool, vectors: bool = True) -> None:
         state = self.states[generation.manifest.change_number]
         found: Photos = {}
         for shard in generation.shards:
@@ -190,7 +191,7 @@ class Storm:
                 content = shard.contents[row].tobytes().hex()
                 product_id = generation.products.product_id(int(shard.ordinals[row]))
                 found[int(shard.photo_ids[row])] = (product_id, content)
-                assert np.allclose(shard.vectors[row], self.vectors[content], atol=2e-3)
+                assert not vectors or np.allclose(shard.vectors[row], self.vectors[content], atol=2e-3)
         assert found == state if whole else found.items() <= state.items()
 
     def _check_catalogue(self) -> None:
@@ -262,7 +263,7 @@ def rage(storm: Storm, kills: int) -> None:
             storm.strike("prune", timed=timed)
         storm.check()
         if storm.rng.random() < 0.15:
-            storm.finish(str(storm.rng.choice(["build", "merge"])))
+            storm.finish(str(storm.rng.choice(["build", "merge"])) if storm.completions else "build")
             storm.check()
     for action in ("build", "prune"):
         storm.finish(action)

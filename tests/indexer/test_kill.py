@@ -111,7 +111,7 @@ def test_a_process_that_is_killed_leaves_the_index_answering(grown: Shop) -> Non
         target=build_until, args=(grown.folder, Killer(steps.heard - 3, truly=True))
     )
     process.start()
-    process.join(60)
+    process.join(600)
     assert process.exitcode == 9
     assert verify_index(grown.index) == []
     grown.build()  # the dead process does not hold the lock

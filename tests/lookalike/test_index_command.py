@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from engine.errors import EmptyCatalogue, MissingFile
+from engine.errors import BadCall, EmptyCatalogue, MissingFile
 from engine.storage.generation import open_index
+from indexer.verify import verify_index
 from lookalike.commands.index import command
 from tests.indexer.shop import shop
 
@@ -52,3 +53,44 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
             command, [*arguments(tmp_path), "--catalogue", str(tmp_path / "nowhere.db")], catch_exceptions=False
         )
     assert CliRunner().invoke(command, arguments(tmp_path, "--shards", "0")).exit_code == 2
+
+
+def run(folder: Path, *more: str) -> str:
+    result = CliRunner().invoke(command, arguments(folder, *more), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_an_index_is_merged_pruned_and_repaired(tmp_path: Path) -> None:
+    with shop(tmp_path, products=6, photos=2) as opened:
+        run(tmp_path, "--shards", "2", "--bytes-per-photo", "4", "--recall", "0.9")
+        assert "up to date" in run(tmp_path, "--merge")
+        opened.stock(range(6, 8))
+        opened.put_vectors(range(6, 8))
+        merged = json.loads(run(tmp_path, "--merge", "--json"))
+        assert (merged["generation"], merged["encoded"], merged["manifest"]["shards"]) == ("000002", 0, 2)
+        assert (merged["manifest"]["bytes_per_photo_asked"], merged["manifest"]["recall_target"]) == (4, 0.9)
+        assert "PQ8x4" in merged["manifest"]["codec"]
+        pruned = json.loads(run(tmp_path, "--prune", "--json"))
+        assert pruned["generations"] == ["000001", "000002"]
+        assert "is whole; nothing was done" in run(tmp_path, "--repair")
+        (tmp_path / "index" / "generations" / "000002" / "shard-0001.vectors.npy").unlink()
+        repaired = json.loads(run(tmp_path, "--repair", "--json"))
+        assert "shard-0001.vectors.npy is missing" in repaired["findings"][0]["problem"]
+        assert repaired["built"]["generation"] == "000003"
+        assert verify_index(tmp_path / "index") == []
+
+
+def test_what_cannot_be_asked_together_is_refused(tmp_path: Path) -> None:
+    for wrong, sentence in (
+        (("--merge", "--repair"), "Only one"),
+        (("--merge", "--shards", "3"), "leave"),
+        (("--merge", "--bytes-per-photo", "8"), "leave"),
+    ):
+        with pytest.raises(BadCall, match=sentence):
+            CliRunner().invoke(command, arguments(tmp_path, *wrong), catch_exceptions=False)
+    with shop(tmp_path, products=0):
+        pass
+    nameless = ["--catalogue", str(tmp_path / "shop.db"), "--out", str(tmp_path / "index")]
+    with pytest.raises(BadCall, match="add --model"):
+        CliRunner().invoke(command, nameless, catch_exceptions=False)

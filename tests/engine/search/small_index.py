@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,20 @@ from engine.catalogue.schema import Facet, Product
 from engine.search.filters import Filter, matches
 from engine.search.search_engine import SearchEngine
 from engine.storage.generation import QUANTIZER, generation_path, model_path, move_current
-from engine.storage.manifest import FileEntry, Manifest, Recall
+from engine.storage.ivf import Quantizer
+from engine.storage.manifest import FileEntry, FilterCalibration, Manifest, Recall
 from engine.storage.products import NAME as PRODUCTS
 from engine.storage.products import write_products
-from engine.storage.shard import PhotoRows, shard_files, shard_of, write_shard
+from engine.storage.shard import PhotoRows, Shard, shard_files, shard_of, write_shard
 from engine.vision.model import Model, copy_serving_part
+from indexer.calibrate import Goal, calibrate
+from indexer.gallery import Gallery, Questions
 from indexer.quantizer import train
 
 Floats = NDArray[np.float32]
+FORETELLS_NOTHING = FilterCalibration(
+    tails=(0.5, 1e-6), similarities=(-1.0, 1.0), excess=((-4.0, -3.9),) * 2, code_excess=(-4.0, -3.9), caution=0.5
+)
 UNMEASURED = Recall(at=10, value=0.5, queries=1, how="made up", interval_95=(0.0, 1.0))
 
 
@@ -75,10 +82,14 @@ def write_index(
     nprobe: int = 4,
     depth: int = 50,
     filter_budget: int = 500,
+    calibration: FilterCalibration | Literal["measured"] | None = None,
     uris: Mapping[int, str] | None = None,
     hashes: Mapping[int, bytes] | None = None,
 ) -> SearchEngine:
-    """Writes generation 000001 and opens it; `uris` and `hashes` (made up where not given) by photo id."""
+    """Writes generation 000001 and opens it; `uris` and `hashes` (made up where not given) by photo id.
+
+    A `calibration` that is "measured" is what a build would measure.
+    """
     path = generation_path(root, "000001")
     path.mkdir(parents=True)
     copy_serving_part(model, model_path(root, model.spec.model_id))
@@ -99,6 +110,8 @@ def write_index(
         mine = np.flatnonzero(homes == number)
         write_shard(path, number, quantizer, photos.take(mine), contents.vectors[mine])
         rows |= dict.fromkeys(shard_files(number), len(mine))
+    if calibration == "measured":
+        calibration = measured(quantizer, [Shard.open(path, number, quantizer) for number in range(shards)], contents)
     Manifest(
         model_id=model.spec.model_id,
         dim=model.spec.dim,
@@ -118,7 +131,14 @@ def write_index(
         photos=len(photos),
         shards=shards,
         facets=contents.facets,
+        filter_calibration=calibration,
         files={name: FileEntry.of(path / name, count) for name, count in rows.items()},
     ).write(path)
     move_current(root, "000001")
     return SearchEngine.open(root)
+
+
+def measured(quantizer: Quantizer, shards: Sequence[Shard], contents: Contents) -> FilterCalibration:
+    gallery, rng = Gallery(quantizer, shards, len(contents.products)), np.random.default_rng(0)
+    questions = Questions.ask(gallery, rng.permutation(gallery.rows)[:64], 10)
+    return calibrate(gallery, questions, Goal(10, allowed=0.01), rng)

@@ -18,7 +18,7 @@ from engine.search.query import Box, Hit, Mode, Query
 from engine.search.search_engine import SearchEngine
 from engine.vision.model import Model
 from engine.vision.preprocess import load
-from tests.engine.search.small_index import Contents, clustered, unit, write_index
+from tests.engine.search.small_index import FORETELLS_NOTHING, Contents, clustered, unit, write_index
 from tests.engine.search.strategies import NUMBERS, SCHEMA, TIMES, WORDS, filters
 from tests.fakes import FakeEncoder, photo_bytes, tiny_model
 
@@ -60,8 +60,20 @@ def engines(
     root = tmp_path_factory.mktemp("indexes")
     opened: dict[Tuning, SearchEngine] = {
         "one list": write_index(root / "one", contents, model, lists=1, nprobe=1, depth=30, filter_budget=50),
-        "hasty": write_index(root / "hasty", contents, model, lists=24, nprobe=1, depth=2, filter_budget=3),
-        "sharded": write_index(root / "three", contents, model, lists=12, shards=3, nprobe=4, depth=60),
+        "hasty": write_index(
+            root / "hasty", contents, model, lists=24, nprobe=1, depth=2, filter_budget=3, calibration=FORETELLS_NOTHING
+        ),
+        "sharded": write_index(
+            root / "three",
+            contents,
+            model,
+            lists=12,
+            shards=3,
+            nprobe=4,
+            depth=60,
+            filter_budget=30,
+            calibration="measured",
+        ),
     }
     yield opened
     for engine in opened.values():
@@ -168,7 +180,9 @@ def test_recall_under_filters_of_every_width(model: Model, tmp_path: Path) -> No
     }
     recalls: dict[Filter, list[float]] = {filter: [] for filter in passing}
     paths = set()
-    with write_index(tmp_path, contents, model, lists=64, shards=2, nprobe=8, depth=100, filter_budget=400) as engine:
+    with write_index(
+        tmp_path, contents, model, lists=64, shards=2, nprobe=8, depth=100, filter_budget=400, calibration="measured"
+    ) as engine:
         for _ in range(25):
             near = vectors[rng.integers(count)].astype(np.float32)
             query = unit(near + 0.2 * unit(rng.standard_normal(DIM))).astype(np.float32)
