@@ -1,6 +1,6 @@
 """Curves beside one another, drawn calmly: our own in colour, the others in greys that their ends name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ STYLES = ("-", "--", ":", "-.")
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line of points (x, y); `spread` are lower and upper ends of a band, if any."""
+    """A line of points (x, y)."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -26,18 +26,18 @@ def draw(
     x: str,
     y: str,
     log_x: bool = False,
-    log_y: bool = True,
-    floor: float | None = None,
+    linear: Collection[str] = (),
 ) -> None:
-    """Writes a PNG with one panel a heading; `floor` draws a line that is to be kept above."""
+    """Writes a PNG with one panel a heading, two in a line; y is logarithmic but in the panels called `linear`."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     plt.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "font.family": "sans-serif"}
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), squeeze=False)
-    for axis, (heading, curves) in zip(axes[0], panels.items(), strict=True):
+    lines = -(-len(panels) // 2)
+    figure, axes = plt.subplots(lines, 2, figsize=(10.4, 3.9 * lines), squeeze=False)
+    for axis, (heading, curves) in zip(axes.ravel(), panels.items(), strict=True):
         for number, curve in enumerate(curves):
             if not curve.points:
                 continue
@@ -53,9 +53,8 @@ def draw(
                 markersize=4 if ours else 2.5,
                 zorder=3 if ours else 2,
             )
-        if floor is not None:
-            axis.axhline(floor, color="#c9c4bc", linewidth=1)
-        axis.set(title=heading, xlabel=x, xscale="log" if log_x else "linear", yscale="log" if log_y else "linear")
+        axis.set(title=heading, xlabel=x, xscale="log" if log_x else "linear")
+        axis.set_yscale("linear" if heading in linear else "log")
         axis.grid(visible=True, color="#ece9e4", linewidth=0.7)
         axis.title.set_fontsize(10)
     axes[0][0].set_ylabel(y)

@@ -47,6 +47,8 @@ def nearest_photos(
             rows[~gallery.alive[rows]] = -1
         return _first(cosines_each(gallery, rows, part), rows, k)
 
+    if len(queries) == 1:
+        return find(0, 1)
     parts = _in_parts(len(queries), find)
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
@@ -69,13 +71,20 @@ def nearest_products(gallery: Gallery, queries: Floats, k: int) -> list[Ranking]
 
 def _first(scores: Floats, rows: Ints, k: int) -> tuple[Floats, Ints]:
     """The k best of each line, best first; lines are filled up with -1 where they are shorter."""
-    if rows.shape[1] > k:
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        scores, rows = np.take_along_axis(scores, best, axis=1), np.take_along_axis(rows, best, axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")
-    scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
-    missing = ((0, 0), (0, k - rows.shape[1]))
-    return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
+    count, found = rows.shape
+    if count == 1 and found >= k:
+        order = scores[0].argsort()[: -k - 1 : -1]
+        return scores[:, order], rows[:, order]
+    lines = np.arange(count)[:, None]
+    if found > k:
+        best = np.argpartition(scores, found - k, axis=1)[:, found - k :]
+        scores, rows = scores[lines, best], rows[lines, best]
+    order = (-scores).argsort(axis=1, kind="stable")
+    scores, rows = scores[lines, order], rows[lines, order]
+    if found < k:
+        missing = ((0, 0), (0, k - found))
+        scores, rows = np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
+    return scores, rows
 
 
 def _in_parts(count: int, find: Callable[[int, int], T]) -> list[T]:

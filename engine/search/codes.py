@@ -40,11 +40,12 @@ def best_codes(
     for number, (shard, base) in enumerate(gallery.shards):
         bits = None if allowed is None else allowed[number]
         found, places = shard.codes.scan(queries, lists.numbers, lists.similarities, min(depth, shard.rows), bits)
-        missing = places < 0
-        found[missing] = -np.inf
+        padded = bool((places[:, -1] < 0).any()) if places.shape[1] else False
+        missing = places < 0 if padded else None
         if base:
             places += base
-            places[missing] = -1
+        if missing is not None:
+            found[missing], places[missing] = -np.inf, -1
         scores.append(found)
         rows.append(places)
     if len(rows) == 1:

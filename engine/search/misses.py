@@ -20,8 +20,8 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 GAPS = 256  # steps of the tables
-FIRST = 40  # survivors a wanted product to begin with
-STRIDE = 4  # times as many survivors may be seen after the next step: what they show may spare the rest
+FIRST = 150  # survivors a wanted product to begin with
+STRIDE = 16  # times as many survivors may be seen after the next step: what they show may spare the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,10 @@ class Misses:
         found: Floats = self._shares[bins, np.clip(places, 0, GAPS - 1).astype(np.intp)]
         return found
 
-    def by_codes(self, last: float, floor: float) -> float:
-        """The share of photos as good as `floor` whose codes score below `last`, the worst score that was followed."""
-        if last == -np.inf:
-            return 0.0
-        if floor == -np.inf:
-            return 1.0
-        return float(_tail(np.array([floor - last]), self._code_excess, self._log_tails)[0])
+    def slack(self, share: float) -> float:
+        """How far the code of a photo may score below its cosine, but for this share of the photos."""
+        steps = self._log_tails[::-1]
+        return float(np.interp(np.log(share / self.caution), steps, self._code_excess[::-1]))
 
     def follow(
         self, similarities: Floats, survivors: Ints, visit: Callable[[int, int], float], *, k: int, allowed: float

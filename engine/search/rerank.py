@@ -35,22 +35,28 @@ def cosines_each(gallery: Gallery, rows: Ints, queries: Floats) -> Floats:
     -inf where a row is -1.
     """
     count, depth = rows.shape
-    scores = np.empty((count, depth), np.float32)
     queries = queries * SHIFT  # which the rows lack
-    step = max(1, BLOCK // max(depth, 1))
-    for start in range(0, count, step):
-        block = rows[start : start + step]
-        vectors = shifted(_gather(gallery, block.ravel())).reshape(*block.shape, -1)
-        np.matvec(vectors, queries[start : start + step], out=scores[start : start + step])
-    np.clip(scores, -1, 1, out=scores)
-    scores[rows < 0] = -np.inf
+    if count == 1:
+        scores: Floats = np.vecdot(shifted(_gather(gallery, rows[0])), queries[0])[None]
+    else:
+        scores = np.empty((count, depth), np.float32)
+        step = max(1, BLOCK // max(depth, 1))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            vectors = shifted(_gather(gallery, rows[part].ravel())).reshape(-1, depth, queries.shape[1])
+            np.matvec(vectors, queries[part], out=scores[part])
+    np.maximum(scores, -1, out=scores)
+    np.minimum(scores, 1, out=scores)
+    if (missing := rows < 0).any():
+        scores[missing] = -np.inf
     return scores
 
 
 def _gather(gallery: Gallery, rows: Ints) -> Halves:
     """float16 [n, dim] of rows in any order; -1 reads some row."""
     if len(gallery.shards) == 1:
-        return np.take(gallery.shards[0][0].vectors, rows, axis=0, mode="clip")
+        only: Halves = np.asarray(gallery.shards[0][0].vectors).take(rows, axis=0, mode="clip")
+        return only
     found = np.empty((len(rows), gallery.generation.manifest.dim), np.float16)
     owners = np.searchsorted([base for _, base in gallery.shards], rows, side="right") - 1
     for number, (shard, base) in enumerate(gallery.shards):

@@ -22,7 +22,8 @@ from engine.telemetry import Stopwatch
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-DEEPER = 4  # times as many photos are followed where codes hide too many results
+FOLLOWED = 8  # times as many codes are followed as photos are compared without a filter
+DEEPER = 16  # times as many again where too many of them promise something
 
 
 @dataclass(slots=True, eq=False)
@@ -66,39 +67,62 @@ class SurvivorScan:
         return self._ranking()
 
     def _visit(self, start: int, end: int) -> float:
-        lists = self._lists[start:end]
-        segments = self._segments(lists)
-        survivors = int((self.selection.offsets[segments + 1] - self.selection.offsets[segments]).sum())
-        inside = int((self.gallery.segments[segments + 1] - self.gallery.segments[segments]).sum())
-        depth = scaled(self.gallery.generation.manifest.depth, self.k)
-        # codes are followed deeper until they hide next to nothing, or looking at everything is no more work
-        while codes_are_cheaper(survivors, inside, depth * len(self.queries)):
+        """Looks into the lists from one place to before another; the k-th best cosine so far."""
+        segments = self._segments(self._lists[start:end])
+        survivors = _count(self.selection.offsets, segments)
+        inside = _count(self.gallery.segments, segments)
+        depth = scaled(self.gallery.generation.manifest.depth, self.k) * len(self.queries)
+        if not (codes_are_cheaper(survivors, inside, depth) and self._by_codes(start, end, inside, survivors)):
             with self.watch.stage("scan"):
-                rows, last = self._best_by_code(lists, start, end, depth)
+                rows = _slices(self.selection.rows, self.selection.offsets, segments)
+                rows = np.setdiff1d(rows, self._rows, assume_unique=True)  # codes may have led to some already
+            self.rows_scanned += survivors
             self._compare(rows)
-            hidden = self.misses.caution * self.misses.by_codes(last, self._floor)
-            self.rows_scanned += inside
-            if hidden <= self.allowed / 2:
-                self.missed = max(self.missed, hidden)
-                return self._floor
-            depth *= DEEPER
-        with self.watch.stage("scan"):
-            rows = _slices(self.selection.rows, self.selection.offsets, segments)
-        self.rows_scanned += survivors
-        self._compare(rows)
         return self._floor
 
-    def _best_by_code(self, lists: Ints, start: int, end: int, depth: int) -> tuple[Ints, float]:
-        """The survivors with the best codes, rising, and the worst score among them: -inf where they are all."""
-        visit = Lists(np.tile(lists, (len(self.queries), 1)), self._similarities[:, start:end])
+    def _by_codes(self, start: int, end: int, inside: int, survivors: int) -> bool:
+        """Compares the survivors whose codes promise a place among the best; False where too many do to be less work
+        than comparing all.
+
+        A code's score is cheap and a comparison is not, so scores are followed far further down than comparisons: as
+        far as a score may stand below the cosine of the worst product shown.
+        """
+        first = scaled(self.gallery.generation.manifest.depth, self.k)
+        slack = self.misses.slack(self.allowed / 2)
+        depth = FOLLOWED * first
+        while True:
+            with self.watch.stage("scan"):
+                scores, rows = self._best_codes(start, end, depth)
+            self.rows_scanned += inside
+            self._compare(np.setdiff1d(rows[:first], self._rows, assume_unique=True))  # lifts the floor for the rest
+            promising = rows[: np.searchsorted(-scores, slack - self._floor, side="right")]
+            self._compare(np.setdiff1d(promising, self._rows, assume_unique=True))
+            if len(rows) < depth or scores[-1] < self._floor - slack:
+                self.missed = max(self.missed, self.allowed / 2)
+                return True
+            depth *= DEEPER
+            if not codes_are_cheaper(survivors, inside, depth):
+                return False
+
+    def _best_codes(self, start: int, end: int, depth: int) -> tuple[Floats, Ints]:
+        """Scores [n], falling, and rows [n] of the survivors with the best codes for any of the queries; n < depth
+        where there are no more."""
+        lists = np.tile(self._lists[start:end], (len(self.queries), 1))
+        visit = Lists(lists, self._similarities[:, start:end])
         scores, rows = best_codes(self.gallery, self.queries, visit, depth, self.selection.bits(self.gallery))
-        last = float(scores.min(axis=1).max()) if rows.shape[1] == depth else -np.inf
-        return np.unique(rows[rows >= 0]), last
+        flat = rows.ravel()
+        order = np.argsort(-scores.ravel(), kind="stable")
+        order = order[flat[order] >= 0]
+        if len(self.queries) > 1:  # several queries may have found the same photo: its best score counts
+            order = order[np.sort(np.unique(flat[order], return_index=True)[1])][:depth]
+        return scores.ravel()[order], flat[order]
 
     def _compare(self, rows: Ints) -> None:
-        """Adds photos (rising) to those found."""
+        """Adds photos to those found."""
+        if not len(rows):
+            return
         with self.watch.stage("rerank"):
-            rows = np.setdiff1d(rows, self._rows, assume_unique=True)  # a deeper look sees the same photos again
+            rows = np.sort(rows)
             scores = cosines(self.gallery, rows, self.queries)
         self.rows_reranked += len(rows)
         with self.watch.stage("group"):
@@ -113,6 +137,11 @@ class SurvivorScan:
     def _segments(self, lists: Ints) -> Ints:
         firsts = np.arange(len(self.gallery.shards)) * self.gallery.lists
         return np.sort((firsts[:, None] + lists[None, :]).ravel())
+
+
+def _count(offsets: Ints, segments: Ints) -> int:
+    """How many rows these segments have together."""
+    return int((offsets[segments + 1] - offsets[segments]).sum())
 
 
 def _slices(rows: Ints, offsets: Ints, segments: Ints) -> Ints:

@@ -11,6 +11,7 @@ needed. FAISS loads the codes into memory (fast-scan lists cannot be mapped); ve
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import local
 
@@ -68,8 +69,8 @@ class Quantizer:
         n = min(n, self.lists)
         if len(queries) == 1:
             similarities = self.similarities(queries)[0]
-            best = np.argpartition(-similarities, n - 1)[:n] if n < self.lists else np.arange(n)
-            best = best[np.argsort(-similarities[best], kind="stable")]
+            best = similarities.argpartition(self.lists - n)[self.lists - n :]
+            best = best[similarities[best].argsort()[::-1]]
             return similarities[best][None], best[None]
         _use_threads(len(queries))
         found, lists = self._trained.quantizer.search(self._turned(queries), n)
@@ -182,7 +183,11 @@ class ShardCodes:
             return np.empty((count, 0), np.float32), np.empty((count, 0), np.int64)
         scores = np.empty((count, depth), np.float32)
         rows = np.empty((count, depth), np.int64)
-        selector = None if allowed is None else faiss.IDSelectorBitmap(allowed)
+        if allowed is None:
+            parameters = _visiting(nprobe)
+        else:
+            selector = faiss.IDSelectorBitmap(allowed)
+            parameters = faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
         _use_threads(count)
         # the Python `search_preassigned` takes no parameters, and setting nprobe on the shared index would race
         self._index.search_preassigned_c(
@@ -194,10 +199,16 @@ class ShardCodes:
             faiss.swig_ptr(scores),
             faiss.swig_ptr(rows),
             False,
-            faiss.SearchParametersIVF(nprobe=nprobe, sel=selector),
+            parameters,
             None,
         )
         return scores, rows
+
+
+@cache
+def _visiting(lists: int) -> faiss.SearchParametersIVF:
+    """Making these takes as long as scanning a list; they are only read."""
+    return faiss.SearchParametersIVF(nprobe=lists)
 
 
 def allow(rows: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -188,6 +188,20 @@ class LiveModel:
             assert abs(hit.score - min(best[hit.product_id], 1.0)) < TOLERANCE
             assert hit.photo_id in mine.photos
 
+        self.check_first(engine, query, filter, best)
+
+    def check_first(
+        self, engine: SearchEngine, query: NDArray[np.float32], filter: Filter | None, best: dict[str, float]
+    ) -> None:
+        """With a small k, generation and delta each have more than is shown; the best of both must come first."""
+        result = engine.search(Query(vector=query, k=3, mode="exact", filter=filter))
+        assert result.exact is not None
+        scores = [hit.score for hit in result.exact.hits]
+        truth = [min(score, 1.0) for score in sorted(best.values(), reverse=True)[:3]]
+        assert len(scores) == len(truth)
+        if result.plan.path == "exact":
+            assert np.allclose(scores, truth, atol=TOLERANCE)
+
     def check_counts(self, engine: SearchEngine, filter: Filter) -> None:
         for summary in engine.facet_counts(filter):
             rest = without(filter, summary.name)
