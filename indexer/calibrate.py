@@ -85,7 +85,7 @@ def _wish(gallery: Gallery, kind: Kind, cosines: Floats, anchor: Floats, rng: np
     """[products] how much a filter likes each product, from all photos' cosines with the query and with some photo."""
     if kind == "independent":
         return rng.random(gallery.products, np.float32)
-    best = gallery.best_by_product((anchor if kind == "near" else cosines)[None])[0]
+    best: Floats = gallery.best_by_product((anchor if kind == "near" else cosines)[None])[0]
     return best if kind == "near" else -best
 
 
