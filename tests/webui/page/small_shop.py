@@ -54,6 +54,8 @@ class SmallShop:
     """An engine as `webui.service` wants it: exact, slow, obvious."""
 
     generation = "000001"
+    change_number = 1
+    problem: str | None = None
     manifest = SimpleNamespace(model_id="small-shop")
 
     def __init__(self, things: Sequence[Thing], facets: Sequence[Facet]) -> None:
