@@ -1,8 +1,8 @@
 """Engines to compare, each behind the same few methods. Importing this module loads none of them.
 
 Every engine is built from float16 rows, given as float32 where it takes nothing else, in the order of the products,
-with all cores. `knobs` are the settings that are swept; whatever else an engine can be told is its own default, or what its
-makers recommend for vectors of this kind, and stands in `build`.
+with all cores. `knobs` are the settings that are swept; whatever else an engine can be told is its own default, or what
+its makers recommend for vectors of this kind, and stands in `build`.
 """
 
 import math
