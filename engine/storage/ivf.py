@@ -144,6 +144,12 @@ class ShardCodes:
         rows: int = self._index.ntotal
         return rows
 
+    @property
+    def bytes_per_row(self) -> int:
+        """What a photo's code takes in memory, its eight bytes of id apart."""
+        size: int = self._index.code_size
+        return size
+
     def list_sizes(self) -> Ints:
         """[lists] rows in each list."""
         lists = self._index.invlists
