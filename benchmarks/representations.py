@@ -113,8 +113,10 @@ def table(figures: dict[str, Any]) -> str:
     names = ["bytes", f"recall@{K}", *(f"recall@{K} of {looks}" for looks in LOOKS[1:]), "queries_per_second"]
     lines = ["| codec | " + " | ".join(name.replace("_", " ") for name in names) + " |"]
     lines.append("| --- " * (len(names) + 1) + "|")
-    for code in sorted(figures["codes"], key=lambda code: float(code["bytes"])):
-        lines.append(f"| {code['codec'].split(',')[-1]} | " + " | ".join(f"{code[name]:,}" for name in names) + " |")
+    lines += [
+        f"| {code['codec'].split(',')[-1]} | " + " | ".join(f"{code[name]:,}" for name in names) + " |"
+        for code in sorted(figures["codes"], key=lambda code: float(code["bytes"]))
+    ]
     return "\n".join(lines)
 
 

@@ -1,14 +1,20 @@
 """Many queries at once against the same queries one at a time and against brute force."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.catalogue.schema import Product
+from engine.errors import BadQuery
 from engine.search.batch import PART, nearest_photos, nearest_products
+from engine.search.delta import Delta, LivePhotos
 from engine.search.gallery import Gallery
+from engine.search.many import nearest
+from engine.search.query import Query
 from engine.search.rerank import cosines, cosines_each
+from engine.search.snapshot import Snapshot
 from engine.storage.generation import open_index
 from tests.engine.search.small_index import Contents, clustered, unit, write_index
 from tests.fakes import tiny_model
@@ -106,3 +112,45 @@ def test_cosines_of_own_rows_are_those_of_a_matrix_product(gallery: Gallery) -> 
     rising = np.arange(0, gallery.rows, 3)
     assert np.allclose(cosines(gallery, rising, asked), exact[:, rising].max(axis=0), atol=1e-5)
     assert np.allclose(cosines(gallery, rising, asked[:1]), exact[0, rising], atol=1e-5)
+
+
+def test_the_engine_names_the_products_that_searching_one_by_one_finds(tmp_path: Path) -> None:
+    owners, vectors = clustered(np.random.default_rng(1), PRODUCTS, PHOTOS, DIM, clusters=20)
+    contents = Contents((), [Product(f"p{place:04d}") for place in range(PRODUCTS)], owners, vectors)
+    model = tiny_model(tmp_path / "model", dim=DIM)
+    with write_index(tmp_path / "index", contents, model, lists=16, shards=2, nprobe=6, depth=80) as engine:
+        asked = queries(30)
+        for query, found in zip(asked, engine.nearest(5 * asked, 7), strict=True):
+            alone = engine.search(Query(vector=query, k=7, mode="exact")).exact
+            assert alone is not None
+            assert [hit.product_id for hit in alone.hits] == [each.product_id for each in found]
+            assert [hit.score for hit in alone.hits] == pytest.approx([each.score for each in found], abs=1e-5)
+            assert all(contents.owner(each.photo_id) == each.product_id for each in found)
+        for wrong in (np.zeros((1, DIM)), np.ones((2, DIM + 1)), np.full((1, DIM), np.nan), np.ones(DIM)):
+            with pytest.raises(BadQuery):
+                engine.nearest(wrong)
+        with pytest.raises(BadQuery):
+            engine.nearest(asked, 0)
+
+
+def test_live_photos_and_deletions_count(tmp_path: Path) -> None:
+    owners, vectors = clustered(np.random.default_rng(1), PRODUCTS, PHOTOS, DIM, clusters=20)
+    contents = Contents((), [Product(f"p{place:04d}") for place in range(PRODUCTS)], owners, vectors)
+    model = tiny_model(tmp_path / "model", dim=DIM)
+    asked = queries(6)
+    with write_index(tmp_path / "index", contents, model, lists=16, nprobe=6, depth=80) as engine:
+        base, best = engine.snapshot.base, [found[0].product_id for found in engine.nearest(asked, 1)]
+        gone = np.array([base.products.ordinal(product_id) for product_id in best])
+        alive = ~np.isin(base.gallery.ordinals, gone)
+        emptied = np.unique(gone)
+        hashes, uris = np.array([b""] * 6, object), np.array([""] * 6, object)
+        newest = LivePhotos(np.arange(6) + 10**6, np.arange(6), asked.astype(np.float16), uris, hashes)
+        delta = Delta(
+            2, base.facets, PRODUCTS, newest, alive=alive, emptied=emptied, hidden=np.setdiff1d(gone, range(6))
+        )
+        for number, found in enumerate(nearest(Snapshot(base, delta), asked, 5)):
+            assert found[0].product_id == f"p{number:04d}"
+            assert found[0].photo_id == 10**6 + number
+            assert found[0].score == pytest.approx(1, abs=1e-3)
+            assert len({each.product_id for each in found}) == 5
+            assert not {each.photo_id for each in found} & set((100 + np.flatnonzero(np.isin(owners, gone))).tolist())
