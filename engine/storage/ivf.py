@@ -166,6 +166,18 @@ class ShardCodes:
         _use_threads(len(vectors))
         self._index.add(self._quantizer._turned(vectors))
 
+    def search(self, query: Floats, nprobe: int, depth: int) -> tuple[Floats, Ints]:
+        """`scan` of the `nprobe` nearest lists, which are found on the way: [1, dim] -> scores and rows [1, depth].
+
+        For one query, two calls from Python and what lies between them take a third of the time.
+        """
+        turned = self._quantizer._turned(query)
+        scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)
+        pointers = (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
+        _use_threads(1)
+        self._index.search_c(1, faiss.swig_ptr(turned), depth, *pointers, _visiting(nprobe))
+        return scores, rows
+
     def scan(
         self,
         queries: Floats,

@@ -222,6 +222,8 @@ def test_every_representation_is_written_read_and_scanned(representation: Repres
     assert found > (0.8 if representation == "rabitq" else 0.95)  # 32 bits a photo, here
     error = np.abs(scores - np.take_along_axis(exact, rows, axis=1)).mean()
     assert error < {"float16": 1e-3, "int8": 5e-3, "pq": 0.1, "rabitq": 0.15}[representation]
+    alone = shard.codes.search(QUERIES[:1], 4, 30)
+    assert np.allclose(alone[0], shard.codes.scan(QUERIES[:1], lists[:1, :4], similarities[:1, :4], 30)[0], atol=1e-5)
     allowed = np.arange(shard.rows) % 5 == 0
     _, rows = shard.codes.scan(QUERIES, lists, similarities, shard.rows, allow(allowed))
     assert all(np.array_equal(np.sort(found[found >= 0]), np.flatnonzero(allowed)) for found in rows)
