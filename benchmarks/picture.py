@@ -55,6 +55,11 @@ def draw(
             )
         axis.set(title=heading, xlabel=x, xscale="log" if log_x else "linear")
         axis.set_yscale("linear" if heading in linear else "log")
+        for scale in (axis.xaxis, axis.yaxis):
+            scale.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter("")
+        if heading in linear:
+            axis.set_ylim(top=1.01)
         axis.grid(visible=True, color="#ece9e4", linewidth=0.7)
         axis.title.set_fontsize(10)
     axes[0][0].set_ylabel(y)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.search.codes import Lists, best_codes
+from engine.search.codes import nearest_codes
 from engine.search.gallery import Gallery
 from engine.search.group import Ranking, best_per_product
 from engine.search.plan import scaled
@@ -42,7 +42,7 @@ def nearest_photos(
 
     def find(start: int, end: int) -> tuple[Floats, Ints]:
         part = queries[start:end]
-        _, rows = best_codes(gallery, part, Lists.nearest(gallery, part, lists), min(looks, gallery.rows))
+        _, rows = nearest_codes(gallery, part, lists, min(looks, gallery.rows))
         if gallery.alive is not None:
             rows[~gallery.alive[rows]] = -1
         return _first(cosines_each(gallery, rows, part), rows, k)

@@ -28,6 +28,15 @@ class Lists:
         return cls(numbers, similarities)
 
 
+def nearest_codes(gallery: Gallery, queries: Floats, nprobe: int, depth: int) -> tuple[Floats, Ints]:
+    """`best_codes` of the `nprobe` nearest lists."""
+    if len(queries) == 1 and len(gallery.shards) == 1:
+        scores, rows = gallery.shards[0][0].codes.search(queries, nprobe, depth)
+        scores[rows < 0] = -np.inf
+        return scores, rows
+    return best_codes(gallery, queries, Lists.nearest(gallery, queries, nprobe), depth)
+
+
 def best_codes(
     gallery: Gallery, queries: Floats, lists: Lists, depth: int, allowed: tuple[Bits, ...] | None = None
 ) -> tuple[Floats, Ints]:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-GAPS = 256  # steps of the tables
+GAPS = 1024  # steps of the tables
 FIRST = 150  # survivors a wanted product to begin with
 STRIDE = 16  # times as many survivors may be seen after the next step: what they show may spare the rest
 

@@ -7,6 +7,9 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.catalogue.schema import Facet
 from engine.catalogue.store import Catalogue
 from engine.errors import LookalikeError
@@ -16,6 +19,7 @@ from engine.search.facet_counts import FacetSummary
 from engine.search.filters import Filter
 from engine.search.follow import Follower
 from engine.search.look import Look
+from engine.search.many import Neighbour, nearest
 from engine.search.masks import Mask
 from engine.search.query import Query, SearchResult
 from engine.search.snapshot import ProductDetail, Snapshot
@@ -221,6 +225,11 @@ class SearchEngine:
         selection = select(snapshot, query.filter, watch)  # a wrong filter is told before a photo is encoded
         look = snapshot.base.eyes.look(query, snapshot, watch)
         return Question(snapshot, query, look, selection, watch).answer()
+
+    def nearest(self, vectors: NDArray[np.floating], k: int = 10) -> list[tuple[Neighbour, ...]]:
+        """The k products nearest to each of many vectors [n, dim], without a filter, in one go; many times as fast as
+        asking one by one. Raises BadQuery."""
+        return nearest(self._snapshot, vectors, k)
 
     def look(self, query: Query) -> Look:
         """What the engine sees in a query, for asking more than one question about it; raises what `search` does."""

@@ -144,6 +144,12 @@ class ShardCodes:
         rows: int = self._index.ntotal
         return rows
 
+    @property
+    def bytes_per_row(self) -> int:
+        """What a photo's code takes in memory, its eight bytes of id apart."""
+        size: int = self._index.code_size
+        return size
+
     def list_sizes(self) -> Ints:
         """[lists] rows in each list."""
         lists = self._index.invlists
@@ -159,6 +165,18 @@ class ShardCodes:
         """Appends [n, dim] as the next n rows. They must come in list order over all calls."""
         _use_threads(len(vectors))
         self._index.add(self._quantizer._turned(vectors))
+
+    def search(self, query: Floats, nprobe: int, depth: int) -> tuple[Floats, Ints]:
+        """`scan` of the `nprobe` nearest lists, which are found on the way: [1, dim] -> scores and rows [1, depth].
+
+        For one query, two calls from Python and what lies between them take a third of the time.
+        """
+        turned = self._quantizer._turned(query)
+        scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)
+        pointers = (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
+        _use_threads(1)
+        self._index.search_c(1, faiss.swig_ptr(turned), depth, *pointers, _visiting(nprobe))
+        return scores, rows
 
     def scan(
         self,

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from engine.errors import DamagedFile
 from engine.storage.ivf import Quantizer, allow
 from engine.storage.shard import PhotoRows, Shard, shard_files, shard_of, write_shard
-from indexer.quantizer import train
+from indexer.quantizer import Representation, codec_for, train
 from tests.fakes import product_vectors
 
 DIM = 32
@@ -204,3 +205,33 @@ def test_a_damaged_quantizer_is_named(tmp_path: Path, rubbish: bytes) -> None:
     (tmp_path / "quantizer.faiss").write_bytes(rubbish)
     with pytest.raises(DamagedFile, match=r"quantizer\.faiss"):
         Quantizer.open(tmp_path / "quantizer.faiss", "")
+
+
+@pytest.mark.parametrize("representation", get_args(Representation))
+def test_every_representation_is_written_read_and_scanned(representation: Representation, tmp_path: Path) -> None:
+    trained = train(VECTORS.astype(np.float32), LISTS, codec_for(DIM, LISTS, representation=representation))
+    trained.save(tmp_path / "quantizer.faiss")
+    quantizer = Quantizer.open(tmp_path / "quantizer.faiss", trained.codec)
+    write_shard(tmp_path, 0, quantizer, photo_rows(OWNERS), VECTORS)
+    shard = Shard.open(tmp_path, 0, quantizer)
+    similarities, lists = quantizer.nearest(QUERIES, LISTS)
+    exact = QUERIES @ shard.vectors.astype(np.float32).T
+    scores, rows = shard.codes.scan(QUERIES, lists, similarities, 60)
+    nearest = np.argsort(-exact, axis=1)[:, :10]
+    found = np.mean([np.isin(true, row).mean() for row, true in zip(rows, nearest, strict=True)])
+    assert found > (0.8 if representation == "rabitq" else 0.95)  # 32 bits a photo, here
+    error = np.abs(scores - np.take_along_axis(exact, rows, axis=1)).mean()
+    assert error < {"float16": 1e-3, "int8": 5e-3, "pq": 0.1, "rabitq": 0.15}[representation]
+    alone = shard.codes.search(QUERIES[:1], 4, 30)
+    assert np.allclose(alone[0], shard.codes.scan(QUERIES[:1], lists[:1, :4], similarities[:1, :4], 30)[0], atol=1e-5)
+    allowed = np.arange(shard.rows) % 5 == 0
+    _, rows = shard.codes.scan(QUERIES, lists, similarities, shard.rows, allow(allowed))
+    assert all(np.array_equal(np.sort(found[found >= 0]), np.flatnonzero(allowed)) for found in rows)
+
+
+def test_codes_take_the_bytes_that_are_asked_for() -> None:
+    assert codec_for(256, 10) == "IVF10,PQ128x4fsr"
+    assert codec_for(256, 10, 32) == "IVF10,PQ64x4fsr"
+    assert codec_for(256, 10, 33) == "IVF10,PQ64x4fsr"
+    assert codec_for(256, 10, 1000) == "IVF10,PQ256x4fsr"
+    assert codec_for(7, 1, 0) == "IVF1,PQ1x4fsr"
