@@ -190,7 +190,8 @@ class LanceDb:
         self._shop = shop
 
     def search(self, query: Floats, condition: Condition | None) -> Ints:
-        asked = self._table.search(query).limit(ROWS_FOR_PRODUCTS).nprobes(20).refine_factor(10).select(["row", "_distance"])
+        asked = self._table.search(query).limit(ROWS_FOR_PRODUCTS).nprobes(20).refine_factor(10)
+        asked = asked.select(["row", "_distance"])
         if condition is not None:
             sign, end = (">=", condition.low) if condition.high is None else ("<", condition.high)
             asked = asked.where(f"{condition.column} {sign} {end}", prefilter=True)
