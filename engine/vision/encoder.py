@@ -1,7 +1,7 @@
 """Photos -> embeddings: the protocol everybody codes against, and OpenVINO behind it."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -141,10 +141,8 @@ class _Workers:
 
 def _read_network(model: Model) -> tuple[Any, Any]:
     """The OpenVINO core and the network for one photo of the model's size."""
-    import openvino
-
     path, spec = model.encoder_path, model.spec
-    core = openvino.Core()
+    core = _core()
     size = spec.preprocess.size
     try:
         network = core.read_model(path)
@@ -157,3 +155,16 @@ def _read_network(model: Model) -> tuple[Any, Any]:
     if shapes != wanted:
         raise DamagedFile(f"{path} gives {shapes}, model.json says {wanted}; export the model again.")
     return core, network
+
+
+@cache
+def _core() -> Any:
+    """The one OpenVINO core of this process.
+
+    Its CPU plugin gives the thread that loads it a signal stack and, with the last core and network, takes it away
+    again. Where several came and went, the thread was left with one that is no longer there, and the next signal to
+    Python, a Ctrl-C, ended the process with a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()

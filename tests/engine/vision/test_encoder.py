@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -100,3 +102,24 @@ def test_a_network_that_is_not_what_the_model_says_is_refused(tmp_path: Path) ->
     files = {"encoder.onnx": tiny_onnx(projection(8), 32), "heads.safetensors": good.heads_path.read_bytes()}
     with pytest.raises(DamagedFile, match=r"model\.json says"):
         OpenVinoEncoder(write_model(tmp_path / "other", replace(good.spec, dim=DIM), files))
+
+
+COME_AND_GO = """
+import os, pathlib, signal, sys
+import numpy as np
+from engine.vision.encoder import OpenVinoEncoder
+from tests.fakes import tiny_model
+photos = np.zeros((1, 3, 32, 32), np.float32)
+model = tiny_model(pathlib.Path(sys.argv[1]) / "model")
+for _ in range(4):
+    first, second = OpenVinoEncoder(model, threads=1), OpenVinoEncoder(model, threads=1)
+    first.encode(photos), second.encode(photos)
+    del first, second
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_process_whose_encoders_come_and_go_still_hears_signals(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COME_AND_GO, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
