@@ -121,5 +121,6 @@ os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_a_process_whose_encoders_come_and_go_still_hears_signals(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", COME_AND_GO, str(tmp_path)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", COME_AND_GO, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
