@@ -14,6 +14,7 @@ import click
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("lookalike.commands.demo", "Try it all: draw or take photos, train, index, measure, open the page."),
     "train": ("lookalike.commands.train", "Photos and labels -> a model directory, as a recipe says."),
+    "label": ("lookalike.commands.label", "Labels to train on, from behaviour or from known products."),
     "import": ("lookalike.commands.import_", "A table of photos -> the catalogue."),
     "index": ("lookalike.commands.index", "The catalogue's photos -> a searchable index."),
     "search": ("lookalike.commands.search", "A photo -> the product in it, and ones like it."),

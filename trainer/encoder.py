@@ -7,31 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.errors import LookalikeError
-from engine.settings import thread_count
-from engine.sources.photos import read_photo
-from engine.vision.preprocess import Preprocess, load
+from engine.vision.preprocess import Preprocess
 from trainer.network import Network
+from trainer.photos import BATCH, read_photos
 
 Floats = NDArray[np.float32]
-BATCH = 32  # photos
-
-
-def read_photos(uris: Sequence[str], preprocess: Preprocess) -> tuple[Floats, NDArray[np.bool_]]:
-    """float32 [n, 3, size, size] and [n] which could be read; the others are zeros."""
-    photos = np.zeros((len(uris), 3, preprocess.size, preprocess.size), np.float32)
-    readable = np.zeros(len(uris), np.bool_)
-
-    def read(place: int) -> None:
-        try:
-            photos[place] = load(read_photo(uris[place]), uris[place], preprocess)
-            readable[place] = True
-        except LookalikeError:
-            pass  # told by `readable`; training itself names unreadable photos
-
-    with ThreadPoolExecutor(thread_count()) as pool:
-        list(pool.map(read, range(len(uris))))
-    return photos, readable
 
 
 def encode_photos(network: Network, uris: Sequence[str], preprocess: Preprocess) -> tuple[Floats, NDArray[np.bool_]]:

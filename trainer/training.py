@@ -10,10 +10,10 @@ from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
 from trainer.card import write_card
 from trainer.checkpoint import FILE, load_checkpoint, require_same
-from trainer.encoder import read_photos
 from trainer.export import CHECK_PHOTOS, Export, export_model
 from trainer.loop import Machine, Trainer
 from trainer.network import Network
+from trainer.photos import read_photos
 from trainer.recipe import Recipe
 from trainer.report import read_metrics
 from trainer.sampler import BatchSampler, seed_of
