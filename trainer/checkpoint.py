@@ -17,6 +17,7 @@ from trainer.recipe import Recipe, parse_recipe
 
 FORMAT = 1
 FILE = "checkpoint.pt"
+BEST_FILE = "best.pt"
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,40 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         torch.save({"format": FORMAT, **vars(checkpoint)}, partial)
 
 
+def save_best(directory: Path, epoch: int, network: Mapping[str, Any]) -> None:
+    """Writes `best.pt`: the weights that were best by validation so far, after that epoch; whole or not at all."""
+    with replacing(directory / BEST_FILE) as partial:
+        torch.save({"format": FORMAT, "epoch": epoch, "network": network}, partial)
+
+
+def load_best(directory: Path, epoch: int) -> Mapping[str, Any] | None:
+    """The weights kept after that epoch; None where there are none, or those of another one.
+
+    Raises DamagedFile, UnsupportedFormat.
+    """
+    values = _load(directory / BEST_FILE)
+    if values is None or values["epoch"] != epoch:
+        return None
+    network: Mapping[str, Any] = values["network"]
+    return network
+
+
 def load_checkpoint(directory: Path) -> Checkpoint | None:
     """The checkpoint in `directory`, None where there is none; tensors are loaded, code never."""
-    path = directory / FILE
+    values = _load(directory / FILE)
+    return None if values is None else Checkpoint(**values)
+
+
+def _load(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        values: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError) as error:
         raise DamagedFile(f"{path} cannot be read ({error}); remove it to start anew.") from None
     if values.pop("format", None) != FORMAT:
         raise UnsupportedFormat(f"{path} was written by another version; remove it to start anew.")
-    return Checkpoint(**values)
+    return values
 
 
 def require_same(checkpoint: Checkpoint, recipe: Recipe, classes: Mapping[str, tuple[str, ...]], path: Path) -> None:

@@ -15,6 +15,7 @@ from engine.errors import TrainingFailed
 from engine.settings import cores, thread_count
 from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
+from trainer.answers import Answers, write_answers
 from trainer.augment import (
     Finisher,
     LoadedBatch,
@@ -25,16 +26,19 @@ from trainer.augment import (
     seeded,
     step_seed,
 )
-from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_checkpoint
+from trainer.batch_norm import draw_photos, reestimate
+from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_best, save_checkpoint
 from trainer.losses.registry import mixed_mean
 from trainer.network import GeM, Network
 from trainer.optimise import Rates, choose_precision, clip_gradients, make_optimizer
 from trainer.recipe import Recipe
-from trainer.report import draw_curves, read_metrics, write_metrics
+from trainer.report import best_epoch, draw_curves, read_metrics, write_metrics
 from trainer.sampler import BatchSampler
 from trainer.tables import TrainingData, ValidationData
+from trainer.teacher import Distillation
+from trainer.tensorboard import Board
 from trainer.torchvision_shim import timm
-from trainer.validate import measure
+from trainer.validate import Nearest, find_nearest, precisions
 
 DRAW_EVERY_S = 60.0  # a picture of the curves takes matplotlib a second: as long as an epoch of a small training
 
@@ -78,13 +82,16 @@ class Trainer:
         self.network = network.to(machine.device)
         schedule = recipe.schedule
         self._optimizer = make_optimizer(self.network, schedule)
-        self._sampler = BatchSampler(data.sets, recipe.seed)
+        self._sampler = BatchSampler(data.sets, recipe.seed, schedule.epoch_steps)
         self._rates = Rates(self._optimizer, schedule, self._sampler.steps_per_epoch)
         self._average = _make_average(self.network, schedule.ema) if schedule.ema else None
         self._dtype = choose_precision(schedule.precision, machine.device)
         self._finish = Finisher(
             recipe.augment, preprocess.mean, preprocess.std, [each.quota for each in data.sets], machine.device
         )
+        teaches = recipe.teacher is not None and (recipe.teacher.embedding or recipe.teacher.heads)
+        self._distillation = Distillation(recipe, data.classes, preprocess, machine.device) if teaches else None
+        self.board: Board | None = None  # is told of every epoch
         self.step = 0
         self._lines: list[dict[str, Any]] = []
         self._saved_at = self._drawn_at = perf_counter()
@@ -155,20 +162,25 @@ class Trainer:
         seconds = perf_counter() - began
         self._progress.finish()
         losses = {task: total / (self.step - first) for task, total in sums.items()}
+        weights = {task.name: task.weight for task in self.recipe.task}
+        nearest = self._measure(epoch)
         self._lines.append(
             {
                 "epoch": epoch,
                 "step": self.step,
-                "loss": sum(task.weight * losses[task.name] for task in self.recipe.task),
+                "loss": sum(weights.get(name, 1.0) * loss for name, loss in losses.items()),
                 "losses": losses,
                 "learning_rate": self._learning_rates(),
                 "seconds": round(seconds, 2),
                 "photos_per_second": round((self.step - first) * self.recipe.batch / seconds, 1),
                 "gem_p": self.best_network.pool.p.item() if isinstance(self.best_network.pool, GeM) else None,
-                "validation": self._measure(epoch),
+                "validation": self._figures(nearest),
             }
         )
         write_metrics(self.out, self._lines)
+        if self.board:
+            self.board.add(self._lines[-1])
+        self._keep_answers(epoch, nearest)
         if self.step >= self.total_steps or perf_counter() - self._drawn_at > DRAW_EVERY_S:
             draw_curves(self.out, self._lines, self.recipe.name)
             self._drawn_at = perf_counter()
@@ -185,7 +197,8 @@ class Trainer:
             torch.cuda.manual_seed(seed)
         with seeded(seed):  # for dropped paths
             losses = self._losses(loaded, batch)
-        total = torch.stack([task.weight * losses[task.name] for task in self.recipe.task]).sum()
+        weights = {task.name: task.weight for task in self.recipe.task}  # the teacher's terms have theirs already
+        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         self._require_finite({f"The loss of {name}": value for name, value in values.items()})
         self._optimizer.zero_grad(set_to_none=True)
@@ -217,17 +230,39 @@ class Trainer:
                 losses[task.name] = mixed_mean(
                     self.network.losses[task.name], inputs[start:end], labels, labels[partner], batch.share[start:end]
                 )
+        if self._distillation:
+            losses |= self._distillation(photos, outputs, self.network.losses)
         return losses
 
-    def _measure(self, epoch: int) -> dict[str, dict[str, float]]:
-        """Precision@1 by dataset and label, of the validations that are due after this epoch."""
+    def _measure(self, epoch: int) -> dict[int, Nearest]:
+        """The nearest photos of the queries of the validations that are due after this epoch, by their numbers."""
+        last = epoch == self.recipe.schedule.epochs
+        due = [number for number in self._validations if last or epoch % self.recipe.validation[number].every == 0]
+        trunk = self.recipe.trunk
+        if trunk.batch_norm_photos and not trunk.freeze_batch_norm and (due or last):
+            uris = draw_photos(self.data.sets, trunk.batch_norm_photos, self.recipe.seed)
+            reestimate(self.best_network.trunk, uris, self._preprocess)
+        return {number: find_nearest(self.best_network, self._validations[number], self._preprocess) for number in due}
+
+    def _figures(self, nearest: Mapping[int, Nearest]) -> dict[str, dict[str, float]]:
+        """Precision@1 by dataset and label."""
         found: dict[str, dict[str, float]] = {}
-        for number, data in self._validations.items():
-            validation = self.recipe.validation[number]
-            if epoch % validation.every == 0 or epoch == self.recipe.schedule.epochs:
-                figures = measure(self.best_network, data, self._preprocess)
-                found[validation.dataset] = {label: round(value, 4) for label, value in figures.items()}
+        for number, each in nearest.items():
+            figures = precisions(self._validations[number], each)
+            found.setdefault(self.recipe.validation[number].dataset, {}).update(
+                {label: round(value, 4) for label, value in figures.items()}
+            )
         return found
+
+    def _keep_answers(self, epoch: int, nearest: Mapping[int, Nearest]) -> None:
+        """Keeps what was answered, and with `best_by` the weights, where they are those to be exported so far."""
+        best_by = self.recipe.schedule.best_by
+        if best_by and best_epoch(self._lines, best_by) == epoch:
+            save_best(self.out, epoch, self.best_network.state_dict())
+        elif best_by:
+            return
+        if nearest:
+            write_answers(self.out, Answers(epoch, nearest))
 
     def _learning_rates(self) -> dict[str, float]:
         rates = [group["lr"] / group.get("lr_scale", 1.0) for group in self._optimizer.param_groups]

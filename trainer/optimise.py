@@ -45,7 +45,7 @@ def make_optimizer(network: Network, schedule: Schedule) -> torch.optim.Optimize
     trunk = timm.optim.param_groups_layer_decay(
         network.trunk, weight_decay=schedule.weight_decay, layer_decay=schedule.layer_decay
     )
-    groups: list[dict[str, Any]] = [{**group, "lr": schedule.learning_rate} for group in trunk]
+    groups: list[dict[str, Any]] = [{**group, "lr": schedule.learning_rate, "trunk": True} for group in trunk]
     new = [parameter for name, parameter in network.named_parameters() if not name.startswith("trunk.")]
     for decay, wide in ((schedule.weight_decay, True), (0.0, False)):
         parameters = [parameter for parameter in new if (parameter.ndim > 1) == wide]
@@ -60,9 +60,16 @@ def make_optimizer(network: Network, schedule: Schedule) -> torch.optim.Optimize
 
 
 class Rates:
-    """The learning rates of every step: a linear warm-up, then timm's schedule down to 0. Stateless between steps."""
+    """The learning rates of every step: a linear warm-up, then timm's schedule down to 0. Stateless between steps.
+
+    In the steps of `new_layers_epochs` the trunk's rates are 0: a new layer's first gradients are noise, and would
+    undo what the trunk was pretrained for. They are computed all the same, so that the optimiser's moments are settled
+    when the trunk begins.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule, steps_per_epoch: int) -> None:
+        self._optimizer = optimizer
+        self._trunk_begins = round(schedule.new_layers_epochs * steps_per_epoch)
         warmup = min(round(schedule.warmup_epochs * steps_per_epoch), schedule.epochs * steps_per_epoch - 1)
         self._scheduler, _ = timm.scheduler.create_scheduler_v2(
             optimizer,
@@ -78,6 +85,10 @@ class Rates:
     def set(self, step: int) -> None:
         """Sets the optimiser's rates for `step`, from 0: those of its middle, so that no step has a rate of 0."""
         self._scheduler.step_update(step + 0.5)
+        if step < self._trunk_begins:
+            for group in self._optimizer.param_groups:
+                if group.get("trunk"):
+                    group["lr"] = 0.0
 
 
 def clip_gradients(network: nn.Module, limit: float) -> float:

@@ -42,6 +42,9 @@ class Trunk(Part):
     image_size: Side = 224  # side of the square photos trained on, pixels
     eval_size: Side | None = None  # side measured and served at; None: image_size
     freeze_batch_norm: bool = False  # keep the pretrained statistics, train scale and shift
+    # training photos that batch norm's statistics are taken from anew: frozen, once before training; else, for what is
+    # measured and exported. 0: they stay as they are
+    batch_norm_photos: Annotated[int, Field(ge=0)] = 0
     frozen_stages: Annotated[int, Field(ge=0)] = 0  # stages that stay as they are, from the photo on; a stem is one
     drop_path: Share = 0.0
     options: dict[str, Any] = {}  # more arguments for timm's model, as its source names them: channels, say
@@ -103,11 +106,36 @@ class Schedule(Part):
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each layer from the top learns this much slower
     weight_decay: NotNegative = 0.05
     warmup_epochs: NotNegative = 1.0
+    new_layers_epochs: NotNegative = 0.0  # at the beginning, in which only what is new learns and the trunk waits
+    epoch_steps: Count | None = None  # None: as many as the largest dataset needs to be seen once
     scheduler: Literal["cosine", "constant"] = "cosine"
     clip: NotNegative = 5.0  # largest gradient norm, 0: no clipping
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay per step of the average that is measured and kept, 0: none
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     checkpoint_minutes: Positive = 5.0  # longest work lost by a kill; each epoch's end is kept too
+    best_by: str = ""  # label of a [[validation]]: the epoch with its best precision@1 is exported; "": the last one
+
+
+class Teacher(Part):
+    """A trained model that this one learns from (`trainer.teacher`), and that labels photos for [pretrain]."""
+
+    model: Path  # its model directory
+    embedding: NotNegative = 0.0  # weight of the distance to its embedding, or between cosines of pairs if dim differs
+    heads: NotNegative = 0.0  # weight of the divergence from its heads of the same name and classes, each
+    temperature: Positive = 2.0  # that softens the heads' predictions
+
+
+class Pretrain(Part):
+    """Photos without labels that [teacher] labels and that are trained on alone, before all else."""
+
+    table: str  # under --data
+    images: str | None = None
+    where: Texts = ()
+    quota: Count | None = None  # photos of a batch; None: as many as the batches of true labels have
+    heads: Annotated[Texts, Field(min_length=1)]  # of the teacher, whose classes are learnt
+    classes_per_photo: Count  # the likeliest so many classes of a photo make it a candidate for them
+    photos_per_class: Count  # the surest so many candidates of a class are its photos
+    epochs: Count
 
 
 class Validation(Part):
@@ -129,6 +157,8 @@ class Recipe(Part):
     task: Annotated[tuple[Task, ...], Field(min_length=1)]
     augment: Augment = Augment()
     schedule: Schedule
+    teacher: Teacher | None = None
+    pretrain: Pretrain | None = None
     validation: tuple[Validation, ...] = ()
     source: str = Field(default="", exclude=True, repr=False)
 
@@ -165,6 +195,7 @@ def parse_recipe(text: str, file: str) -> Recipe:
     _check_names(recipe, file)
     _check_tasks(recipe, file)
     _check_filters(recipe, file)
+    _check_teaching(recipe, file)
     return recipe
 
 
@@ -211,6 +242,8 @@ def _keys_of(key: KeyPath) -> list[str]:
         "task": Task,
         "augment": Augment,
         "schedule": Schedule,
+        "teacher": Teacher,
+        "pretrain": Pretrain,
         "validation": Validation,
     }
     part = parts.get(str(key[0]), Recipe) if len(key) > 1 else Recipe
@@ -260,6 +293,8 @@ def _check_filters(recipe: Recipe, file: str) -> None:
     filters: list[tuple[KeyPath, tuple[str, ...]]] = [
         (("dataset", number, "where"), dataset.where) for number, dataset in enumerate(recipe.dataset)
     ]
+    if recipe.pretrain:
+        filters.append((("pretrain", "where"), recipe.pretrain.where))
     for number, validation in enumerate(recipe.validation):
         filters.append((("validation", number, "queries"), validation.queries))
         filters.append((("validation", number, "gallery"), validation.gallery))
@@ -268,3 +303,17 @@ def _check_filters(recipe: Recipe, file: str) -> None:
             parse(texts)
         except BadFilter as error:
             _refuse(recipe.source, file, key, str(error))
+
+
+def _check_teaching(recipe: Recipe, file: str) -> None:
+    """[pretrain] has a teacher, and a teacher something to teach; the best epoch is chosen by what is measured."""
+    teacher, pretrain, best_by = recipe.teacher, recipe.pretrain, recipe.schedule.best_by
+    if pretrain and not teacher:
+        _refuse(recipe.source, file, ("pretrain",), "[pretrain] needs a [teacher] that labels its photos; add one")
+    if teacher and not pretrain and not (teacher.embedding or teacher.heads):
+        sentence = "this [teacher] teaches nothing; give embedding or heads a weight, or add [pretrain]"
+        _refuse(recipe.source, file, ("teacher",), sentence)
+    measured = [label for validation in recipe.validation for label in validation.labels]
+    if best_by and best_by not in measured:
+        known = f"it measures {', '.join(measured)}" if measured else "it has no [[validation]]"
+        _refuse(recipe.source, file, ("schedule", "best_by"), f"the recipe measures no {best_by!r}; {known}")

@@ -31,6 +31,16 @@ def write_metrics(directory: Path, lines: Sequence[Line]) -> None:
     write_text(directory / METRICS_FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
+def best_epoch(lines: Sequence[Line], label: str) -> int | None:
+    """The first epoch with the highest precision@1 of `label`, the mean over validations that measure it; None where
+    none was measured."""
+    figures = {
+        line["epoch"]: [labels[label] for labels in line["validation"].values() if label in labels] for line in lines
+    }
+    means = {epoch: sum(each) / len(each) for epoch, each in figures.items() if each}
+    return max(means, key=lambda epoch: (means[epoch], -epoch)) if means else None
+
+
 def draw_curves(directory: Path, lines: Sequence[Line], name: str) -> None:
     """Draws the losses, the learning rates and the precision@1 of every epoch into `curves.png`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,7 +53,7 @@ def draw_curves(directory: Path, lines: Sequence[Line], name: str) -> None:
     for task in lines[-1]["losses"]:
         losses.plot(epochs, [line["losses"][task] for line in lines], marker=".", label=task)
     losses.set(title="loss by task", xlabel="epoch", ylim=(0, None))
-    for label, points in _precision_points(lines).items():
+    for label, points in precision_points(lines).items():
         precision.plot(*zip(*points, strict=True), marker=".", label=label)
     precision.set(title="precision@1, validation", xlabel="epoch", ylim=(0, 1))
     for group in lines[-1]["learning_rate"]:
@@ -58,7 +68,7 @@ def draw_curves(directory: Path, lines: Sequence[Line], name: str) -> None:
         figure.savefig(partial, format="png", dpi=110)
 
 
-def _precision_points(lines: Sequence[Line]) -> dict[str, list[tuple[int, float]]]:
+def precision_points(lines: Sequence[Line]) -> dict[str, list[tuple[int, float]]]:
     """By "label": the (epoch, precision) pairs of the epochs that were measured."""
     points: dict[str, list[tuple[int, float]]] = {}
     for line in lines:

@@ -32,10 +32,11 @@ class BatchSampler:
     w * rows times. A small set just begins its next cycles while a large one is in its first.
     """
 
-    def __init__(self, sets: Sequence[TrainingSet], seed: int) -> None:
+    def __init__(self, sets: Sequence[TrainingSet], seed: int, epoch_steps: int | None = None) -> None:
+        """`epoch_steps`: another length of an epoch; the batches stay the same."""
         self._sets, self._seed = tuple(sets), seed
         self._cycle = lru_cache(maxsize=2 * len(self._sets))(self._draw_cycle)
-        self.steps_per_epoch = max(math.ceil(len(each.uris) / each.quota) for each in self._sets)
+        self.steps_per_epoch = epoch_steps or max(math.ceil(len(each.uris) / each.quota) for each in self._sets)
 
     def batch(self, step: int) -> list[Draw]:
         """The photos of the batch of `step`, counted from 0 over all epochs; set by set, each as many as its quota."""

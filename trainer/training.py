@@ -8,18 +8,23 @@ from typing import Any
 from engine.errors import MissingFile
 from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
+from trainer.answers import read_answers
+from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
-from trainer.checkpoint import FILE, load_checkpoint, require_same
+from trainer.checkpoint import FILE, load_best, load_checkpoint, require_same
 from trainer.export import CHECK_PHOTOS, Export, export_model
 from trainer.loop import Machine, Trainer
 from trainer.network import Network
 from trainer.photos import read_photos
+from trainer.pretrain import FOLDER, images_of, load_learnt, pretraining_recipe, teach_photos
 from trainer.recipe import Recipe
-from trainer.report import read_metrics
+from trainer.report import best_epoch, read_metrics
+from trainer.report_page import write_report
 from trainer.sampler import BatchSampler, seed_of
 from trainer.tables import TrainingData, ValidationData, read_training_data, read_validation_data
+from trainer.tensorboard import Board
 from trainer.torchvision_shim import timm
-from trainer.trunk import load_trunk_weights
+from trainer.trunk import load_trunk_weights, make_trunk
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,14 @@ def train(
     weights: str | None = None,
     resume: bool = False,
     machine: Machine | None = None,
+    tensorboard: Path | None = None,
     progress: Progress = SILENT,
 ) -> Export:
     """Trains by `recipe` on the tables under `data` and writes the model directory `out`.
 
     `weights` stands in for the recipe's ("hub", "none" or a file); `resume` goes on with the checkpoint in `out`, or
-    begins where there is none. Raises what bad recipes, tables, weights and losses are; `out` keeps its model then.
+    begins where there is none; `tensorboard` is a folder for its curves. Raises what bad recipes, tables, weights and
+    losses are; `out` keeps its model then.
     """
     progress.start("tables")
     training_data = read_training_data(recipe, data)
@@ -56,9 +63,14 @@ def train(
     progress.finish()
     _note_leaks(training_data, validations, progress)
     going_on = resume and (out / FILE).is_file()
-    # a resumed network gets its weights from the checkpoint
-    network = make_network(recipe, training_data, weights="none" if going_on else weights or recipe.trunk.weights)
+    # a resumed network gets its weights from the checkpoint, one that is pretrained here from that
+    begins_bare = going_on or recipe.pretrain is not None
+    network = make_network(recipe, training_data, weights="none" if begins_bare else weights or recipe.trunk.weights)
+    if recipe.pretrain and not going_on:
+        _pretrain(network, recipe, data, out, weights=weights, resume=resume, machine=machine, progress=progress)
     preprocess = serving_preprocess(network, recipe)
+    if recipe.trunk.batch_norm_photos and recipe.trunk.freeze_batch_norm and not going_on:
+        _take_statistics(network, recipe, training_data, preprocess, progress)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         recipe,
@@ -74,10 +86,14 @@ def train(
         progress.note(f"Going on after step {trainer.step} of {trainer.total_steps}.")
     elif (out / FILE).is_file():
         progress.note(f"Beginning anew; {out / FILE} of an earlier training is replaced after the first epoch.")
+    if tensorboard:
+        trainer.board = Board.open(tensorboard, trainer.step)
     trainer.run()
+    network = trainer.best_network
+    _load_best(recipe, network, out)
     return _export(
         recipe,
-        trainer.best_network,
+        network,
         training_data,
         validations,
         preprocess=preprocess,
@@ -95,6 +111,7 @@ def export_only(recipe: Recipe, data: Path, out: Path, *, progress: Progress = S
     require_same(checkpoint, recipe, training_data.classes, out)
     network = make_network(recipe, training_data, weights="none")
     network.load_state_dict(checkpoint.average or checkpoint.network)
+    _load_best(recipe, network, out)
     validations = read_validations(recipe, data)
     preprocess = serving_preprocess(network, recipe)
     return _export(recipe, network, training_data, validations, preprocess=preprocess, out=out, progress=progress)
@@ -104,7 +121,7 @@ def plan(recipe: Recipe, data: Path) -> Plan:
     """Reads the tables and makes the network, and says what training would be; no weights are needed."""
     training_data = read_training_data(recipe, data)
     network = make_network(recipe, training_data, weights="none")
-    steps = BatchSampler(training_data.sets, recipe.seed).steps_per_epoch
+    steps = BatchSampler(training_data.sets, recipe.seed, recipe.schedule.epoch_steps).steps_per_epoch
     labels = {name: codes for each in training_data.sets for name, codes in each.labels.items()}
     trained = {uri for each in training_data.sets for uri in each.uris}
     validations = read_validations(recipe, data)
@@ -162,6 +179,49 @@ def read_validations(recipe: Recipe, data: Path) -> dict[int, ValidationData]:
     }
 
 
+def _pretrain(
+    network: Network,
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    weights: str | None,
+    resume: bool,
+    machine: Machine | None,
+    progress: Progress,
+) -> None:
+    """Trains on what [teacher] says of [pretrain]'s photos, in a folder of its own; `network` gets the weights.
+
+    With `resume` it goes on where it stopped; where it had finished, nothing is left to do but to export.
+    """
+    folder = out / FOLDER
+    table = teach_photos(recipe, data, folder, progress)
+    taught = pretraining_recipe(recipe, table, images_of(recipe, data))
+    train(taught, data, folder, weights=weights, resume=resume, machine=machine, progress=progress)
+    load_learnt(network, folder)
+
+
+def _take_statistics(
+    network: Network, recipe: Recipe, data: TrainingData, preprocess: Preprocess, progress: Progress
+) -> None:
+    """Gives frozen batch norms the statistics of the photos to be trained on, before they are frozen for good."""
+    uris = draw_photos(data.sets, recipe.trunk.batch_norm_photos, recipe.seed)
+    progress.start("batch norm", None)
+    plain = make_trunk(recipe.trunk)  # in the network itself they are folded and see nothing; names are the same
+    plain.load_state_dict(network.trunk.state_dict())
+    count = reestimate(plain, uris, preprocess)
+    network.trunk.load_state_dict(plain.state_dict())
+    progress.note(f"Batch norm's statistics are those of {count} training photos.")
+
+
+def _load_best(recipe: Recipe, network: Network, out: Path) -> None:
+    """Puts the weights of the best epoch into `network`, where the recipe says by what label and one was measured."""
+    epoch = best_epoch(read_metrics(out), recipe.schedule.best_by) if recipe.schedule.best_by else None
+    best = load_best(out, epoch) if epoch is not None else None
+    if best is not None:
+        network.load_state_dict(best)
+
+
 def _note_leaks(data: TrainingData, validations: Mapping[int, ValidationData], progress: Progress) -> None:
     trained = {uri for each in data.sets for uri in each.uris}
     for number, validation in validations.items():
@@ -187,7 +247,7 @@ def _export(
         "recipe": recipe.name,
         "epochs": lines[-1]["epoch"] if lines else 0,
         "photos": {each.name: len(each.uris) for each in data.sets},
-        "validation": next((line["validation"] for line in reversed(lines) if line["validation"]), {}),
+        "validation": _exported_figures(recipe, lines),
     }
     card = write_card(recipe, data, network, training)
     export = export_model(
@@ -200,5 +260,16 @@ def _export(
         training=training,
         card=card,
     )
+    progress.start("report")
+    answers = read_answers(out, validations)
+    write_report(out, recipe, lines=lines, data=data, validations=validations, answers=answers)
     progress.finish()
     return export
+
+
+def _exported_figures(recipe: Recipe, lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, float]]:
+    """What was measured of the weights that are exported, or as near to them as was measured."""
+    best = best_epoch(lines, recipe.schedule.best_by) if recipe.schedule.best_by else None
+    measured = [line for line in lines if line["validation"] and best in (None, line["epoch"])]
+    figures: Mapping[str, Mapping[str, float]] = measured[-1]["validation"] if measured else {}
+    return figures

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Another number of epochs than the recipe's.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that prepare photos; else by the cores.")
 @click.option("--resume", is_flag=True, help="Go on where the training in --out was stopped; begin if there is none.")
+@click.option("--tensorboard", type=click.Path(path_type=Path), help="Folder for TensorBoard's curves as well.")
 @click.option("--dry-run", is_flag=True, help="Show what would be trained, and stop.")
 @click.option("--export-only", is_flag=True, help="Write the model from the checkpoint in --out, and stop.")
 def command(
@@ -31,13 +32,15 @@ def command(
     epochs: int | None,
     workers: int | None,
     resume: bool,
+    tensorboard: Path | None,
     dry_run: bool,
     export_only: bool,
 ) -> None:
     """Train a model by RECIPE, a TOML file.
 
-    A killed training goes on with --resume. The directory gets the model, metrics.jsonl, curves.png and checkpoint.pt;
-    a model that was there is replaced at the end, and only if the new one proves equal to what was trained.
+    A killed training goes on with --resume. The directory gets the model, checkpoint.pt, metrics.jsonl, curves.png and
+    report.html, a page to look at; a model that was there is replaced at the end, and only if the new one proves equal
+    to what was trained.
     """
     # before torch loads its OpenMP: threads that wait must not spin on cores that others need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -64,6 +67,7 @@ def command(
                 out,
                 weights=weights,
                 resume=resume,
+                tensorboard=tensorboard,
                 machine=Machine.here(workers),
                 progress=listener,
             )

@@ -96,3 +96,22 @@ def test_bfloat16_is_chosen_only_where_the_processor_multiplies_it() -> None:
     able = torch.cpu.get_capabilities()
     expected = torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
     assert choose_precision("auto", torch.device("cpu")) == expected
+
+
+def test_the_trunk_waits_for_the_new_layers_and_then_learns_as_planned(network: Network) -> None:
+    schedule = Schedule(epochs=4, warmup_epochs=1, new_layers_epochs=1.5)
+    waited, planned = (
+        np.array(rates(network, each, 10)) for each in (schedule, schedule.model_copy(update={"new_layers_epochs": 0}))
+    )
+    np.testing.assert_array_equal(waited[15:], planned[15:])
+    np.testing.assert_array_equal(waited[:15, -2:], planned[:15, -2:])
+    assert (waited[:15, :-2] == 0).all()
+
+
+def test_the_trunk_waits_after_a_resume_too(network: Network) -> None:
+    schedule = Schedule(epochs=4, new_layers_epochs=1)
+    optimizer = make_optimizer(network, schedule)
+    made = Rates(optimizer, schedule, 10)
+    optimizer.load_state_dict(optimizer.state_dict())  # which makes new groups
+    made.set(3)
+    assert optimizer.param_groups[0]["lr"] == 0 < optimizer.param_groups[-1]["lr"]

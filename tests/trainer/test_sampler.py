@@ -80,3 +80,10 @@ def test_balanced_draws_stay_even_within_a_class() -> None:
 def test_rows_without_a_class_are_drawn_as_often_as_before() -> None:
     weights = balanced_weights(np.array([0, 0, 0, 1, -1]), 1.0)
     np.testing.assert_allclose(weights, [2 / 15, 2 / 15, 2 / 15, 2 / 5, 1 / 5])
+
+
+def test_another_length_of_an_epoch_leaves_the_batches_as_they_are() -> None:
+    sets = [training_set(20, 4), training_set(7, 2)]
+    longer, usual = BatchSampler(sets, 0, epoch_steps=9), BatchSampler(sets, 0)
+    assert (longer.steps_per_epoch, usual.steps_per_epoch) == (9, 5)
+    assert [longer.batch(step) for step in range(12)] == [usual.batch(step) for step in range(12)]

@@ -14,7 +14,7 @@ from tests.trainer.shapes import draw_shapes, shapes_recipe
 from trainer import training
 from trainer.encoder import encode_photos
 from trainer.tables import ValidationData, read_training_data
-from trainer.validate import measure, nearest_photos, precision_at_1
+from trainer.validate import find_nearest, nearest_photos, precision_at_1, precisions
 
 
 @settings(max_examples=30, deadline=None)
@@ -24,7 +24,9 @@ def test_the_nearest_photo_is_the_one_with_the_highest_cosine(seed: int) -> None
     queries, gallery = (rng.standard_normal((n, 4)).astype(np.float32) for n in (5, 7))
     forbidden = rng.random((5, 7)) < 0.3
     forbidden[:, 0] = False
-    for query, found in enumerate(nearest_photos(queries, gallery, forbidden)):
+    rows, cosines = nearest_photos(queries, gallery, forbidden)
+    np.testing.assert_allclose(cosines, np.einsum("qd,qd->q", queries, gallery[rows]).clip(-1, 1), rtol=1e-5)
+    for query, found in enumerate(rows):
         scores = [float(queries[query] @ gallery[row]) for row in range(7) if not forbidden[query, row]]
         assert not forbidden[query, found]
         assert float(queries[query] @ gallery[found]) == pytest.approx(max(scores), rel=1e-5)
@@ -43,7 +45,15 @@ def test_a_photo_is_not_its_own_neighbour_and_the_unreadable_are_left_out(tmp_pa
     names = ("a", "b", "c", "d")
     own = ValidationData(uris, uris, {"name": names}, {"name": names})
     preprocess = training.serving_preprocess(network, recipe)
-    assert measure(network, own, preprocess) == {"name": 0.0}
+    nearest = find_nearest(network, own, preprocess)
+    assert precisions(own, nearest) == {"name": 0.0}
+    assert (nearest.rows != np.arange(4)).all()
+    assert (nearest.right_rows == -1).all()  # nobody else has the name
+
+    twice = ValidationData(uris, uris, {"name": names}, {"name": ("b", "a", "d", "d")})
+    found = find_nearest(network, twice, preprocess)
+    assert found.right_rows.tolist() == [1, 0, -1, 2]
+    assert (found.cosines >= found.right_cosines).all()
 
     (data / "images" / "0-0.png").write_bytes(b"no picture")  # the first of them
     embeddings, readable = encode_photos(network, uris, preprocess)
@@ -52,4 +62,4 @@ def test_a_photo_is_not_its_own_neighbour_and_the_unreadable_are_left_out(tmp_pa
     with torch.no_grad():
         np.testing.assert_allclose(embeddings[2], network.eval()(photo).embedding[0], atol=1e-5)
     others = ValidationData(uris[1:], uris[:1], {"name": names[1:]}, {"name": names[:1]})
-    assert measure(network, others, preprocess) == {"name": 0.0}
+    assert precisions(others, find_nearest(network, others, preprocess)) == {"name": 0.0}

@@ -185,7 +185,7 @@ def teach_table(
         counts[head.name] = sum(map(bool, chosen))
         for number, places in zip(numbers, chosen, strict=True):
             if places:
-                taught.setdefault(number, {})[head.name] = SEPARATOR.join(head.classes[place] for place in places)
+                taught.setdefault(number, {})[head.name] = _joined([head.classes[place] for place in places])
     if not taught:
         raise BadTable(f"The teacher could not read a single photo of {source.table}; correct its images.")
     write_labelled(source.table, out, taught)
@@ -216,6 +216,13 @@ def _head(teacher: Model, name: str) -> Head:
         has = f"it has {', '.join(known)}" if known else "it has none"
         raise WrongModel(f"The teacher {teacher.path} has no head {name!r}; {has}.")
     return known[name]
+
+
+def _joined(labels: Sequence[str]) -> str:
+    for label in labels:
+        if SEPARATOR in label:
+            raise BadTable(f"The class {label!r} has a {SEPARATOR!r}, which parts labels in a table; rename the class.")
+    return SEPARATOR.join(labels)
 
 
 def _beside(out: Path, name: str) -> Path:

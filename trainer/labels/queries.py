@@ -6,7 +6,7 @@ Text as people enter it differs in case, accents' encoding, punctuation and blan
 import unicodedata
 from collections.abc import Iterator
 
-_APOSTROPHES = str.maketrans("", "", "'`\u2019\u02bc")  # straight, curly, a letter of its own: women's -> womens, not "women s"
+_APOSTROPHES = str.maketrans("", "", "'`\u2019\u02bc")  # or women's would be two words
 _WORD = {"L", "M", "N"}  # letters, marks on them (Indic vowels, say) and numbers make words; all else parts them
 
 

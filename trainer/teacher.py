@@ -1,0 +1,119 @@
+"""A trained model that teaches: it looks at the very pictures that the student is trained on, cropped and mixed alike.
+
+That costs the teacher's forward pass a step and is worth it: a student that sees what its teacher sees learns the
+teacher's function, not its answers on a few pictures (Beyer et al., arXiv:2106.05237).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.errors import BadRecipe, MissingFile, WrongModel
+from engine.vision.model import HEADS_FILE, Model
+from engine.vision.preprocess import Preprocess
+from trainer.losses.distillation import embedding_distance, head_divergence, similarity_distance
+from trainer.network import Network, Outputs
+from trainer.recipe import Recipe, read_recipe
+
+RECIPE_FILE, WEIGHTS_FILE = "recipe.toml", "weights.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What the teacher says about n photos: `embedding` [n, dim], `logits` [n, classes] by head."""
+
+    embedding: Tensor
+    logits: Mapping[str, Tensor]
+
+
+class TeachingModel:
+    """The network of a model directory in torch, without gradients, for pictures prepared for another network."""
+
+    def __init__(self, model: Model, prepared: Preprocess, device: torch.device) -> None:
+        """`prepared`: how the pictures that come were normalised. Raises MissingFile, WrongModel."""
+        self.spec = model.spec
+        self._network = _load_network(model).to(device).eval()
+        heads = load_file(model.path / HEADS_FILE, device=str(device))
+        self._heads = {
+            head.name: (heads[f"{head.name}.weight"], heads[f"{head.name}.bias"]) for head in model.spec.heads
+        }
+        # pixel * std + mean of the one, normalised by the other, as one scale and shift by channel
+        mine, theirs = model.spec.preprocess, prepared
+        std, mean = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (mine.std, mine.mean))
+        self._scale = torch.tensor(theirs.std, device=device).view(1, 3, 1, 1) / std
+        self._shift = (torch.tensor(theirs.mean, device=device).view(1, 3, 1, 1) - mean) / std
+
+    @torch.no_grad()
+    def __call__(self, photos: Tensor) -> Lesson:
+        """float32 [n, 3, size, size] as the student takes them; resized to what the teacher is served."""
+        size = self.spec.preprocess.size
+        photos = photos * self._scale + self._shift
+        if photos.shape[-1] != size:
+            photos = F.interpolate(photos, size=(size, size), mode="bicubic", antialias=photos.shape[-1] > size)
+        outputs = self._network(photos)
+        logits = {name: F.linear(outputs.features, weight, bias) for name, (weight, bias) in self._heads.items()}
+        return Lesson(outputs.embedding, logits)
+
+
+class Distillation:
+    """The terms that a recipe's [teacher] adds to the loss."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: Mapping[str, tuple[str, ...]],
+        prepared: Preprocess,
+        device: torch.device,
+    ) -> None:
+        """`classes` of the student's tasks. Raises MissingFile, WrongModel; BadRecipe where nothing can be taught."""
+        assert recipe.teacher is not None
+        self._options = options = recipe.teacher
+        self._teacher = TeachingModel(Model.open(options.model), prepared, device)
+        self._same_length = self._teacher.spec.dim == recipe.embedding.dim
+        known = {head.name: head.classes for head in self._teacher.spec.heads}
+        heads = [task.name for task in recipe.task if task.on == "trunk" and known.get(task.name) == classes[task.name]]
+        self._heads = heads if options.heads else []
+        if options.heads and not heads:
+            raise BadRecipe(
+                f"The teacher {options.model} shares no head with this recipe's tasks on the trunk, by name and "
+                f"classes (it has {', '.join(known) or 'none'}); write heads = 0 in [teacher], or name a task alike."
+            )
+
+    def __call__(self, photos: Tensor, outputs: Outputs, losses: nn.ModuleDict) -> dict[str, Tensor]:
+        """Weighted terms by name, for the pictures the student has just seen; `losses` has its classifiers."""
+        lesson = self._teacher(photos)
+        terms: dict[str, Tensor] = {}
+        if self._options.embedding:
+            distance = embedding_distance if self._same_length else similarity_distance
+            terms["teacher's embedding"] = self._options.embedding * distance(outputs.embedding, lesson.embedding)
+        if self._heads:
+            each = [
+                head_divergence(
+                    losses[name].classifier(outputs.features), lesson.logits[name], self._options.temperature
+                )
+                for name in self._heads
+            ]
+            terms["teacher's heads"] = self._options.heads * torch.stack(each).sum()
+        return terms
+
+
+def _load_network(model: Model) -> Network:
+    for name in (RECIPE_FILE, WEIGHTS_FILE):
+        if not (model.path / name).is_file():
+            raise MissingFile(
+                f"The teacher {model.path} lacks {name}; give a model directory as training wrote it, not an index's."
+            )
+    recipe = read_recipe(model.path / RECIPE_FILE)
+    # without its tasks: what it classifies with comes from the served heads
+    network = Network(recipe.model_copy(update={"task": ()}), {})
+    tensors = load_file(model.path / WEIGHTS_FILE)
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith("losses.")}
+    try:
+        network.load_state_dict(wanted)
+    except RuntimeError as error:
+        raise WrongModel(f"The weights of {model.path} do not fit its own recipe ({error}); train it again.") from None
+    return network.requires_grad_(False)
