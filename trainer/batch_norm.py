@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.vision.preprocess import Preprocess
 from trainer.photos import read_photos
@@ -42,7 +42,7 @@ def reestimate(trunk: nn.Module, uris: Sequence[str], preprocess: Preprocess) ->
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
     ]
     device = next(trunk.parameters()).device
-    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    before = [tuple(each.clone() for each in _statistics(norm)) for norm in norms]
     sums = [(torch.zeros_like(mean), torch.zeros_like(variance)) for mean, variance in before]
     read = 0
     with _measuring(trunk, norms):
@@ -55,14 +55,21 @@ def reestimate(trunk: nn.Module, uris: Sequence[str], preprocess: Preprocess) ->
             trunk.forward_features(batch)  # type: ignore[operator]  # every timm model has it
             read += count
             for norm, (values, squares) in zip(norms, sums, strict=True):
-                values.add_(count * norm.running_mean)
-                squares.add_(count * (norm.running_var + norm.running_mean.square()))
+                mean, variance = _statistics(norm)
+                values.add_(count * mean)
+                squares.add_(count * (variance + mean.square()))
     for norm, old, (values, squares) in zip(norms, before, sums, strict=True):
         # of all photos together, not the mean of the batches' variances: batches differ in their means too
-        mean, variance = (values / read, squares / read - (values / read).square()) if read else old
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance.clamp(min=0))
+        mean, variance = _statistics(norm)
+        mean.copy_(values / read if read else old[0])
+        variance.copy_((squares / read - mean.square()).clamp(min=0) if read else old[1])
     return read
+
+
+def _statistics(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+    """The running mean and variance, of a batch norm that has them."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    return norm.running_mean, norm.running_var
 
 
 @contextmanager

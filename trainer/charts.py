@@ -7,7 +7,7 @@ from html import escape
 Points = Sequence[tuple[float, float]]
 
 WIDTH, HEIGHT = 420, 230  # of the viewBox
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 26  # margins
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 26  # margins
 
 
 def ticks(high: float, count: int = 4) -> list[float]:
@@ -39,9 +39,9 @@ def line_chart(curves: Mapping[str, Points], *, top: float | None = None) -> str
         _, y = place(1, mark)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="axis" x="{LEFT - 6}" y="{y + 3.5:.1f}" text-anchor="end">{mark:g}</text>')
-    for epoch in sorted({1, round((1 + last) / 2), round(last)}):
-        x, _ = place(epoch, 0)
-        parts.append(f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{epoch}</text>')
+    for middle in sorted({1, round((1 + last) / 2), round(last)}):
+        x, _ = place(middle, 0)
+        parts.append(f'<text class="axis" x="{x:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{middle}</text>')
     for number, (name, points) in enumerate(curves.items()):
         parts.append(f'<g class="curve curve-{number}">')
         where = [place(x, y) for x, y in points]

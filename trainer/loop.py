@@ -231,7 +231,7 @@ class Trainer:
                     self.network.losses[task.name], inputs[start:end], labels, labels[partner], batch.share[start:end]
                 )
         if self._distillation:
-            losses |= self._distillation(photos, outputs, self.network.losses)
+            losses |= self._distillation(photos, outputs, self.network)
         return losses
 
     def _measure(self, epoch: int) -> dict[int, Nearest]:

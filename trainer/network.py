@@ -81,6 +81,12 @@ class Network(nn.Module):
             features = self.norm(self.pool(self._places_last(maps.float())))
             return Outputs(features, F.normalize(self.project(features), dim=1))
 
+    def head_logits(self, name: str, features: Tensor) -> Tensor:
+        """What the served head of that name says of features [n, feature_dim]: [n, classes], with gradients."""
+        classifier = self.losses[name].classifier
+        assert isinstance(classifier, nn.Linear), name
+        return F.linear(features, classifier.weight, classifier.bias)
+
     def train(self, mode: bool = True) -> "Network":
         super().train(mode)
         for module in self.trunk.modules():

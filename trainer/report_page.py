@@ -28,7 +28,7 @@ from trainer.tables import TrainingData, ValidationData
 from trainer.validate import Nearest
 
 FILE = "report.html"
-MISSES, HITS = 24, 12  # on a sheet
+MISSES, HITS = 24, 10  # on a sheet
 THUMB = 168  # pixels of a picture's short side, twice what it is shown at
 CLASSES = 400  # rows of a table of classes at most, the worst
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from engine.errors import BadRecipe, MissingFile, WrongModel
@@ -83,8 +83,8 @@ class Distillation:
                 f"classes (it has {', '.join(known) or 'none'}); write heads = 0 in [teacher], or name a task alike."
             )
 
-    def __call__(self, photos: Tensor, outputs: Outputs, losses: nn.ModuleDict) -> dict[str, Tensor]:
-        """Weighted terms by name, for the pictures the student has just seen; `losses` has its classifiers."""
+    def __call__(self, photos: Tensor, outputs: Outputs, student: Network) -> dict[str, Tensor]:
+        """Weighted terms by name, for the pictures the student has just seen."""
         lesson = self._teacher(photos)
         terms: dict[str, Tensor] = {}
         if self._options.embedding:
@@ -93,7 +93,7 @@ class Distillation:
         if self._heads:
             each = [
                 head_divergence(
-                    losses[name].classifier(outputs.features), lesson.logits[name], self._options.temperature
+                    student.head_logits(name, outputs.features), lesson.logits[name], self._options.temperature
                 )
                 for name in self._heads
             ]
