@@ -6,12 +6,23 @@ another product.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Z_95 = 1.959964  # two-sided 95 % quantile of the normal distribution
 RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """What one method has over another, by query: `values` [n], and `clusters` int64 [n], the number of the product
+    that each query shows, from 0, the same number for the same product in every group of a `population`."""
+
+    values: NDArray[np.float64]
+    clusters: NDArray[np.int64]
+    population: str = ""
 
 
 def precision_at(ranking: Sequence[bool], k: int) -> float:
@@ -50,6 +61,25 @@ def bootstrap_interval(values: NDArray[np.float64], rng: np.random.Generator) ->
     counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=RESAMPLES)
     low, high = np.quantile(counts @ values / len(values), [0.025, 0.975])
     return float(low), float(high)
+
+
+def paired_bootstrap(groups: Sequence[Differences], rng: np.random.Generator) -> NDArray[np.float64]:
+    """[resamples, groups] means of paired differences over drawn clusters (products, say) instead of drawn values.
+
+    All values of a cluster count as often as it was drawn, since queries of one product stand or fall together. Groups
+    of one population are drawn together, those of different ones independently. A mean in which nothing was drawn is 0.
+    """
+    drawn: dict[str, NDArray[np.int64]] = {}
+    means = np.empty((RESAMPLES, len(groups)))
+    for column, group in enumerate(groups):
+        if group.population not in drawn:
+            count = 1 + max(int(each.clusters.max()) for each in groups if each.population == group.population)
+            drawn[group.population] = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+        times = drawn[group.population]
+        sums = np.bincount(group.clusters, weights=group.values, minlength=times.shape[1])
+        sizes = np.bincount(group.clusters, minlength=times.shape[1])
+        means[:, column] = (times @ sums) / np.maximum(times @ sizes, 1)
+    return means
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:

@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.metrics import (
+    RESAMPLES,
+    Differences,
     average_precision_at,
     bootstrap_interval,
     found_at,
+    paired_bootstrap,
     percentiles,
     precision_at,
     wilson_interval,
@@ -66,3 +69,31 @@ def test_bootstrap_interval_is_near_the_normal_one() -> None:
 
 def test_percentiles() -> None:
     assert percentiles(list(range(101))) == {"p50": 50, "p95": 95, "p99": 99}
+
+
+def test_a_drawn_product_brings_all_its_queries() -> None:
+    """Two products: a mean is one of three, by how often each was drawn, as the binomial says."""
+    group = Differences(np.array([1.0, 1.0, 1.0, -1.0]), np.array([0, 0, 0, 1]))
+    means = paired_bootstrap([group], np.random.default_rng(0))[:, 0]
+    values, counts = np.unique(np.round(means, 6), return_counts=True)
+    assert values.tolist() == [-1.0, 0.5, 1.0]
+    np.testing.assert_allclose(counts / RESAMPLES, [0.25, 0.5, 0.25], atol=0.05)
+
+
+def test_groups_of_one_population_are_drawn_together_and_others_are_not() -> None:
+    rng = np.random.default_rng(1)
+    values, clusters = rng.normal(size=60), np.repeat(np.arange(20), 3)
+    some = clusters % 4 > 0
+    groups = [
+        Differences(values, clusters, "shop"),
+        Differences(-values, clusters, "shop"),
+        Differences(values[some], clusters[some], "shop"),
+        Differences(values, clusters, "street"),
+    ]
+    means = paired_bootstrap(groups, rng)
+    np.testing.assert_allclose(means[:, 0], -means[:, 1])
+    correlations = np.corrcoef(means.T)
+    assert correlations[0, 2] > 0.7
+    assert abs(correlations[0, 3]) < 0.1
+    # of 20 products with independent values, the spread is that of a mean of 20 products' means
+    assert means[:, 0].std() == pytest.approx(values.reshape(20, 3).mean(axis=1).std() / np.sqrt(20), rel=0.1)

@@ -79,7 +79,7 @@ def test_a_student_of_itself_has_nothing_to_learn(teacher: Model, data: Path) ->
 def test_a_student_comes_nearer_to_its_teacher(teacher: Model, data: Path, tmp_path: Path) -> None:
     recipe = student(
         teacher.path,
-        "embedding = 10.0\nheads = 1.0",
+        "embedding = 10.0\nheads = 10.0",
         ("epochs = 3", "epochs = 8\nlearning_rate = 3e-3\nwarmup_epochs = 0"),
         ("erasing = 0.3\nmixup = 0.3\ncutmix = 0.3", "scale = [0.9, 1.0]"),
     )
