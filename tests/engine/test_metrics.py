@@ -93,7 +93,7 @@ def test_groups_of_one_population_are_drawn_together_and_others_are_not() -> Non
     means = paired_bootstrap(groups, rng)
     np.testing.assert_allclose(means[:, 0], -means[:, 1])
     correlations = np.corrcoef(means.T)
-    assert correlations[0, 2] > 0.7
+    assert correlations[0, 2] > 0.5
     assert abs(correlations[0, 3]) < 0.1
     # of 20 products with independent values, the spread is that of a mean of 20 products' means
     assert means[:, 0].std() == pytest.approx(values.reshape(20, 3).mean(axis=1).std() / np.sqrt(20), rel=0.1)
