@@ -2,32 +2,30 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from engine.errors import TrainingFailed
-from engine.settings import cores, thread_count
+from engine.errors import BadRecipe, TrainingFailed
 from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
 from trainer.augment import (
     Finisher,
     LoadedBatch,
     PhotoReader,
-    TrainingBatch,
     check_readable,
     load_batches,
     seeded,
     step_seed,
 )
 from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_checkpoint
-from trainer.losses.registry import mixed_mean
+from trainer.machine import Machine
+from trainer.memory import explaining_lack_of_memory
 from trainer.network import GeM, Network
+from trainer.objective import Banks, Objective, shared, task_batches, with_proxies
 from trainer.optimise import Rates, choose_precision, clip_gradients, make_optimizer
 from trainer.recipe import Recipe
 from trainer.report import draw_curves, read_metrics, write_metrics
@@ -37,22 +35,6 @@ from trainer.torchvision_shim import timm
 from trainer.validate import measure
 
 DRAW_EVERY_S = 60.0  # a picture of the curves takes matplotlib a second: as long as an epoch of a small training
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the training runs on."""
-
-    device: torch.device
-    workers: int  # processes that prepare photos; 0: none but the training process itself
-    threads: int  # of the training process
-
-    @classmethod
-    def here(cls, workers: int | None = None) -> "Machine":
-        """A GPU where there is one, else the processor; few workers beside a processor that is itself training."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        usual = cores() - 1 if device.type == "cuda" else cores() // 8
-        return cls(device, max(1, usual) if workers is None else workers, thread_count())
 
 
 class Trainer:
@@ -74,6 +56,12 @@ class Trainer:
         torch.set_num_threads(machine.threads)
         self.recipe, self.data, self.out = recipe, data, out
         self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine
+        self._ranks = machine.ranks
+        if recipe.batch < self._ranks.size:
+            raise BadRecipe(
+                f"A batch of {recipe.batch} photos has none for some of {self._ranks.size} processes; raise a quota, "
+                "or start fewer."
+            )
         network.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.network = network.to(machine.device)
         schedule = recipe.schedule
@@ -81,14 +69,22 @@ class Trainer:
         self._sampler = BatchSampler(data.sets, recipe.seed)
         self._rates = Rates(self._optimizer, schedule, self._sampler.steps_per_epoch)
         self._average = _make_average(self.network, schedule.ema) if schedule.ema else None
-        self._dtype = choose_precision(schedule.precision, machine.device)
-        self._finish = Finisher(
-            recipe.augment, preprocess.mean, preprocess.std, [each.quota for each in data.sets], machine.device
-        )
+        self._banks = Banks(recipe.task, data, recipe.embedding.dim, recipe.seed)
+        dtype = choose_precision(schedule.precision, machine.device)
+        self._objective = shared(Objective(self.network, recipe.task, dtype, self._ranks), self._ranks)
+        self._weights = torch.tensor([task.weight for task in recipe.task], device=machine.device)
+        own = [draw.set for draw in self._ranks.part(self._sampler.batch(0))]
+        quotas = np.bincount(own, minlength=len(data.sets)).tolist()
+        self._finish = Finisher(recipe.augment, preprocess.mean, preprocess.std, quotas, machine.device)
         self.step = 0
         self._lines: list[dict[str, Any]] = []
         self._saved_at = self._drawn_at = perf_counter()
         self._unreadable: set[tuple[int, int]] = set()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and exports."""
+        return self._ranks.leads
 
     @property
     def best_network(self) -> Network:
@@ -115,6 +111,8 @@ class Trainer:
         if self._average:
             self._average.module.load_state_dict(checkpoint.average)
         self._optimizer.load_state_dict(dict(checkpoint.optimizer))
+        for name, weight in checkpoint.banks.items():
+            self._banks.banks[name].weight.copy_(weight)
         self.step = checkpoint.step
         self._lines = [line for line in read_metrics(self.out) if line["step"] <= self.step]
         return True
@@ -124,28 +122,33 @@ class Trainer:
         if self.step >= self.total_steps:
             return
         batches = self._batches()
-        while self.step < self.total_steps:
-            self._run_epoch(batches)
+        with explaining_lack_of_memory(self.recipe, self._ranks):
+            while self.step < self.total_steps:
+                self._run_epoch(batches)
 
     def _batches(self) -> Iterator[LoadedBatch]:
         reader = PhotoReader(
             [each.uris for each in self.data.sets],
             self.recipe.augment,
             self.recipe.trunk.image_size,
-            int(self.recipe.augment.keep_gb * 1e9) // max(1, self._machine.workers),
+            int(self.recipe.augment.keep_gb * 1e9) // max(1, self._machine.workers) // self._ranks.size,
         )
-        return load_batches(reader, self._sampler.batches(self.step, self.total_steps), self._machine.workers)
+        batches = (self._ranks.part(batch) for batch in self._sampler.batches(self.step, self.total_steps))
+        return load_batches(reader, batches, self._machine.workers)
 
     def _run_epoch(self, batches: Iterator[LoadedBatch]) -> None:
         """Trains to the end of the epoch that `step` is in, measures, and keeps the result."""
         length = self._sampler.steps_per_epoch
         epoch = self.step // length + 1
-        first, began = self.step, perf_counter()
+        first, began, waited = self.step, perf_counter(), 0.0
         sums: dict[str, float] = {}
         self._progress.start(f"epoch {epoch} of {self.recipe.schedule.epochs}", total=epoch * length - first)
         self.network.train()
         while self.step < epoch * length:
-            for task, loss in self._train_step(next(batches)).items():
+            asked = perf_counter()
+            loaded = next(batches)
+            waited += perf_counter() - asked
+            for task, loss in self._train_step(loaded).items():
                 sums[task] = sums.get(task, 0.0) + loss
             self.step += 1
             self._progress.advance()
@@ -164,64 +167,61 @@ class Trainer:
                 "learning_rate": self._learning_rates(),
                 "seconds": round(seconds, 2),
                 "photos_per_second": round((self.step - first) * self.recipe.batch / seconds, 1),
+                "waiting": round(waited / seconds, 3),
                 "gem_p": self.best_network.pool.p.item() if isinstance(self.best_network.pool, GeM) else None,
                 "validation": self._measure(epoch),
             }
         )
+        self._record()
+        self._save()
+        self._ranks.wait()  # none goes on before the checkpoint is there that it would resume with
+        self._progress.note(summary(self._lines[-1]))
+
+    def _record(self) -> None:
+        if not self._ranks.leads:
+            return
         write_metrics(self.out, self._lines)
         if self.step >= self.total_steps or perf_counter() - self._drawn_at > DRAW_EVERY_S:
             draw_curves(self.out, self._lines, self.recipe.name)
             self._drawn_at = perf_counter()
-        self._save()
-        self._progress.note(summary(self._lines[-1]))
 
     def _train_step(self, loaded: LoadedBatch) -> dict[str, float]:
-        """One step of learning; the losses by task."""
+        """One step of learning; the losses of the whole batch by task."""
         self._note_unreadable(loaded)
         seed = step_seed(self.recipe.seed, self.step)
         batch = self._finish(loaded, seed)
+        batches = task_batches(self.recipe.task, self.data, loaded, batch)
+        drawn = self._banks.draw(self._sampler.batch(self.step), self.step, self._machine.device)
         self._rates.set(self.step)
+        own_seed = seed + self._ranks.rank
         if self._machine.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        with seeded(seed):  # for dropped paths
-            losses = self._losses(loaded, batch)
-        total = torch.stack([task.weight * losses[task.name] for task in self.recipe.task]).sum()
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
+            torch.cuda.manual_seed(own_seed)
+        with seeded(own_seed % 2**32):  # for dropped paths
+            photos = batch.photos.contiguous(memory_format=torch.channels_last)
+            losses = self._objective(photos, with_proxies(batches, drawn))
+        # all ranks see the same figures, so that all of them stop when one has to
+        values = dict(zip(batches, self._ranks.mean(losses).tolist(), strict=True))
         self._require_finite({f"The loss of {name}": value for name, value in values.items()})
         self._optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        (self._weights * losses).sum().backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = clip_gradients(self.network, self.recipe.schedule.clip)
         self._require_finite({"The gradient's norm": norm})
         self._optimizer.step()
+        self._banks.learn(drawn, self._proxy_rate(), self._ranks)
         if self._average:
             self._average.update(self.network, self.step + 1)
         return values
 
-    def _losses(self, loaded: LoadedBatch, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Each task's mean loss over the photos of its dataset that have a label."""
-        photos = batch.photos.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(photos.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            outputs = self.network(photos)
-        losses = {}
-        ends = np.cumsum([each.quota for each in self.data.sets])
-        for end, each in zip(ends.tolist(), self.data.sets, strict=True):
-            start = end - each.quota
-            rows = np.array([draw.row for draw in loaded.draws[start:end]])
-            unread = [place - start for place, _ in loaded.unreadable if start <= place < end]
-            partner = batch.partner[start:end] - start
-            for task in (task for task in self.recipe.task if task.dataset == each.name):
-                codes = each.labels[task.name][rows]
-                codes[unread] = -1
-                labels = torch.from_numpy(codes).to(photos.device)
-                inputs = outputs.embedding if task.on == "embedding" else outputs.features
-                losses[task.name] = mixed_mean(
-                    self.network.losses[task.name], inputs[start:end], labels, labels[partner], batch.share[start:end]
-                )
-        return losses
+    def _proxy_rate(self) -> float:
+        """The banks' learning rate, which warms up and falls as that of the other new layers does."""
+        schedule = self.recipe.schedule
+        return schedule.proxy_learning_rate * self._learning_rates()["new layers"] / schedule.head_learning_rate
 
     def _measure(self, epoch: int) -> dict[str, dict[str, float]]:
         """Precision@1 by dataset and label, of the validations that are due after this epoch."""
         found: dict[str, dict[str, float]] = {}
+        if not self._ranks.leads:
+            return found
         for number, data in self._validations.items():
             validation = self.recipe.validation[number]
             if epoch % validation.every == 0 or epoch == self.recipe.schedule.epochs:
@@ -234,6 +234,8 @@ class Trainer:
         return {"trunk": rates[0], "new layers": rates[-1]}
 
     def _save(self) -> None:
+        if not self._ranks.leads:
+            return
         save_checkpoint(
             self.out,
             Checkpoint(
@@ -243,6 +245,7 @@ class Trainer:
                 network=self.network.state_dict(),
                 average=self._average.module.state_dict() if self._average else None,
                 optimizer=self._optimizer.state_dict(),
+                banks={name: bank.weight for name, bank in self._banks.banks.items()},
             ),
         )
         self._saved_at = perf_counter()

@@ -1,6 +1,6 @@
 """Proxies of more classes than a GPU holds: a bank in the processor's memory, of which each step takes a few.
 
-Zhai et al., "Learning a unified embedding for visual search at Pinterest" (arXiv:1908.01707), section 3.3: softmax over
+Zhai et al., "Learning a unified embedding for visual search at Pinterest" (arXiv:1908.01707): softmax over
 all classes of the batch and a random sample of the others. A step reads and writes only the rows it drew; they learn by
 plain gradient descent, since momentum would take a second bank and move rows that nobody drew. Rows are put back
 to length 1 after each step: only their direction counts, and a longer row would learn slower.
@@ -35,7 +35,7 @@ class ProxyBank:
         return cls(weight)
 
     def draw(self, true: Classes, count: int, seed: int) -> Classes:
-        """`count` classes in rising order, all of `true` among them, the others drawn evenly; more where `true` has more."""
+        """`count` classes in rising order: all of `true`, even if they are more, and others drawn evenly."""
         wanted = np.unique(true)
         missing = min(count, len(self.weight)) - len(wanted)
         if missing <= 0:

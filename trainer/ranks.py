@@ -1,8 +1,8 @@
 """The processes that train together, as `torchrun` starts them: what they add up and gather, and who takes what.
 
-Every rank makes the gradients of its own photos and DistributedDataParallel takes the mean of them over the ranks. So
-what a rank minimises is scaled: a loss here is always *this rank's part*, such that the mean of the parts over the ranks
-is the loss of the whole batch, and the mean of their gradients its gradient.
+Every rank makes the gradients of its own photos, and DistributedDataParallel takes their mean over the ranks. So what a
+rank minimises is scaled: a loss is always *this rank's part*, such that the mean of the parts over the ranks is the
+loss of the whole batch, and the mean of their gradients its gradient.
 """
 
 import os
@@ -36,7 +36,7 @@ class Ranks:
         return self.rank == 0
 
     def part(self, whole: Sequence[T]) -> Sequence[T]:
-        """This rank's entries: every `size`-th, so that each rank gets as many of each dataset as any other, or one more."""
+        """This rank's entries, every `size`-th: as many of each dataset as any other rank has, or one more."""
         return whole[self.rank :: self.size]
 
     def sum(self, values: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class Task(Part):
 
     @property
     def heads(self) -> tuple[tuple[str, str], ...]:
-        """(name, column) of each group of classes: `name` and `label`, or for a grouped softmax `name.column` of each."""
+        """(name, column) of each group of classes: `name` and `label`, or of a grouped softmax `name.column`."""
         if self.loss == "grouped_softmax":
             return tuple((f"{self.name}.{label}", label) for label in self.labels)
         return ((self.name, self.label),)
@@ -149,7 +149,7 @@ class Validation(Part):
 
 
 class Recipe(Part):
-    """A whole recipe. `source` is the text it was read from, kept beside the model that it makes; errors name `file`."""
+    """A whole recipe. `source` is its text, kept beside the model that it makes, and errors name `file`."""
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 0

@@ -1,8 +1,8 @@
 """Many softmaxes in one layer: attributes in groups of values that exclude one another, one group a column.
 
-GrokNet (Bell et al., KDD 2020) trains 80 of them on photos of which most lack most labels: a group's loss is the mean over
-the photos that have a label in it, and a photo without one gives it no gradient. All groups are one matrix product, and
-no photo is picked out, so that 80 groups cost hardly more than one.
+GrokNet (Bell et al., KDD 2020) trains 80 of them on photos of which most lack most labels: a group's loss is the mean
+over the photos that have a label in it, and a photo without one gives it no gradient. All groups are one matrix
+product, and no photo is picked out, so that 80 groups cost hardly more than one.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """ArcFace for photos with several true classes: a margin on each of them.
 
-Bell et al., "GrokNet: unified computer vision model trunk and embeddings for commerce" (KDD 2020), train one of their
-losses so, but no text of theirs that can be read states the formula. Both that are meant in the field are here; with one
-true class both are `arcface_loss`. s is the scale, m the margin, P the k true classes of a photo:
+Bell et al., "GrokNet: unified computer vision model trunk and embeddings for commerce" (KDD 2020), train with such a
+loss, but its formula is only published as a picture. Both readings are here; with one true class both are
+`arcface_loss`. s is the scale, m the margin, P the k true classes of a photo:
 
 together    one softmax over all classes with a target of 1/k on each true one, as `multilabel_softmax`:
             mean over j in P of  -log( z_j / sum over all c of z_c )
@@ -28,7 +28,8 @@ def true_classes(labels: Tensor, classes: int) -> Tensor:
     """[n, k] labels filled up with -1 -> bool [n, classes]."""
     # a column more takes what the fills stand for and is cut off
     places = labels.where(labels >= 0, classes)
-    return torch.zeros(len(labels), classes + 1, dtype=torch.bool, device=labels.device).scatter(1, places, True)[:, :-1]
+    none = torch.zeros(len(labels), classes + 1, dtype=torch.bool, device=labels.device)
+    return none.scatter(1, places, True)[:, :-1]
 
 
 def multilabel_arcface_together_loss(

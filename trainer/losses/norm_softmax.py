@@ -1,7 +1,7 @@
 """NormSoftmax: softmax of cosines with one proxy a class, divided by a temperature.
 
-Zhai and Wu, "Classification is a strong baseline for deep metric learning", arXiv:1811.12649, section 3: embeddings and
-proxies have length 1, there is no bias, and the temperature is .05. The unified embedding of Zhai et al.
+Zhai and Wu, "Classification is a strong baseline for deep metric learning", arXiv:1811.12649: embeddings and proxies
+have length 1, there is no bias, and the temperature is .05. The unified embedding of Zhai et al.
 (arXiv:1908.01707) is trained with one of these a dataset.
 """
 

@@ -1,6 +1,6 @@
 """Pairs of photos: the same product is drawn together, two products are pushed apart, between two margins each.
 
-GrokNet's embedding loss (Bell et al., KDD 2020), over all ordered pairs of different photos, with D the squared distance:
+GrokNet's embedding loss (Bell et al., KDD 2020) over all ordered pairs of different photos, D the squared distance:
 
     L = 1/Np  sum over pairs of one product   [ max(0, min(D, outer_p) - inner_p) ] ** a
       + w/Nn  sum over pairs of two products  [ max(0, outer_n - max(D, inner_n)) ] ** a
@@ -55,7 +55,7 @@ class _BlockedPairs(torch.autograd.Function):
         with torch.autocast(embeddings.device.type, enabled=False):
             all_embeddings, first = ranks.gather(embeddings)
             all_products, _ = ranks.gather(products)
-            loss, gradient = _pairs(embeddings, products, all_embeddings, all_products, first, margins)
+            loss, gradient = _pairs(_Rows(embeddings, products), _Rows(all_embeddings, all_products), first, margins)
         # the mean over the ranks is taken of both
         ctx.save_for_backward(gradient.mul_(ranks.size))
         return loss * ranks.size
@@ -67,23 +67,26 @@ class _BlockedPairs(torch.autograd.Function):
         return scale * gradient, None, None, None
 
 
-def _pairs(
-    own: Tensor, own_products: Tensor, others: Tensor, other_products: Tensor, first: int, margins: Margins
-) -> tuple[Tensor, Tensor]:
-    """What the pairs of `own` rows, which are `others` from `first` on, add to the loss, and the gradient of `own`."""
-    _, sizes = other_products.unique(return_counts=True)
-    sizes = sizes.double()
+@dataclass(frozen=True)
+class _Rows:
+    embeddings: Tensor  # [n, dim]
+    products: Tensor  # [n]
+
+
+def _pairs(own: _Rows, everybody: _Rows, first: int, margins: Margins) -> tuple[Tensor, Tensor]:
+    """What the pairs of `own`, which are the rows of `everybody` from `first` on, add to the loss, and own gradient."""
+    others, count = everybody.embeddings, len(everybody.embeddings)
+    sizes = everybody.products.unique(return_counts=True)[1].double()
     positives = (sizes * (sizes - 1)).sum()
-    negatives = len(others) * (len(others) - 1) - positives
+    negatives = count * (count - 1) - positives
     positive_weight, negative_weight = (1 / each.clamp(min=1) for each in (positives, negatives))
     negative_weight = margins.negative_weight * negative_weight
-    total = torch.zeros((), dtype=torch.float64, device=own.device)
-    gradient = torch.empty_like(own)
-    step = max(1, BLOCK * (64 if own.is_cuda else 1) // max(1, len(others)))
-    for start in range(0, len(own), step):
-        block = own[start : start + step]
-        distance = (block @ others.T).mul_(-2).add_(2).clamp_(min=0)
-        same = own_products[start : start + step, None] == other_products
+    total = torch.zeros((), dtype=torch.float64, device=others.device)
+    gradient = torch.empty_like(own.embeddings)
+    step = max(1, BLOCK * (64 if others.is_cuda else 1) // max(1, count))
+    for start in range(0, len(own.embeddings), step):
+        distance = (own.embeddings[start : start + step] @ others.T).mul_(-2).add_(2).clamp_(min=0)
+        same = own.products[start : start + step, None] == everybody.products
         row, column = same.nonzero(as_tuple=True)
         itself = column == row + (first + start)
         pull, pulled = _positive_pairs(distance[row, column], margins)
@@ -95,7 +98,7 @@ def _pairs(
         slope[row, column] = (pull * positive_weight.to(pull.dtype)).masked_fill_(itself, 0.0)
         # a pair is in the sum twice, and D = 2 - 2 x.y falls by 2 y along x
         torch.mm(slope, others, out=gradient[start : start + step]).mul_(-4)
-    return total.to(own.dtype), gradient
+    return total.to(others.dtype), gradient
 
 
 def _positive_pairs(distance: Tensor, margins: Margins) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from trainer.recipe import Task
 
 
 def softmax_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """[n, classes] logits, [n, 1] true classes -> [n] losses -log(exp(logit of the true class) / sum of all exp(logit)).
+    """[n, classes] logits, [n, 1] true classes -> [n] losses, -log of the true class's share of the sum of exp(logits).
 
     `smoothing` moves that share of the target from the true class to all classes alike.
     """
