@@ -25,9 +25,9 @@ def show_plan(plan: "Plan") -> None:
         (each.name, each.loss, each.on, f"{each.weight:g}", f"{each.classes:,}", f"{each.labelled:,}")
         for each in plan.heads
     ]
-    on_embedding = sum(each.on == "embedding" for each in plan.heads)
+    pairs = sum(each.loss == "pairwise" for each in plan.heads)
     show_table(
-        f"{len(heads)} losses, {on_embedding} of them on the embedding",
+        f"{len(heads)} losses: {len(heads) - pairs} by classes, {pairs} by pairs",
         ("task", "loss", "on", "weight", "classes", "labelled photos"),
         heads,
         text_columns=3,

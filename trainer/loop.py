@@ -121,12 +121,13 @@ class Trainer:
         """Trains to the end of the recipe. TrainingFailed when the loss is no number; the last checkpoint stays."""
         if self.step >= self.total_steps:
             return
-        batches = self._batches()
+        batches = self.batches()
         with explaining_lack_of_memory(self.recipe, self._ranks):
             while self.step < self.total_steps:
                 self._run_epoch(batches)
 
-    def _batches(self) -> Iterator[LoadedBatch]:
+    def batches(self) -> Iterator[LoadedBatch]:
+        """This rank's parts of the batches from the next step on, as workers load them."""
         reader = PhotoReader(
             [each.uris for each in self.data.sets],
             self.recipe.augment,
@@ -148,7 +149,7 @@ class Trainer:
             asked = perf_counter()
             loaded = next(batches)
             waited += perf_counter() - asked
-            for task, loss in self._train_step(loaded).items():
+            for task, loss in self.train_step(loaded).items():
                 sums[task] = sums.get(task, 0.0) + loss
             self.step += 1
             self._progress.advance()
@@ -185,7 +186,7 @@ class Trainer:
             draw_curves(self.out, self._lines, self.recipe.name)
             self._drawn_at = perf_counter()
 
-    def _train_step(self, loaded: LoadedBatch) -> dict[str, float]:
+    def train_step(self, loaded: LoadedBatch) -> dict[str, float]:
         """One step of learning; the losses of the whole batch by task."""
         self._note_unreadable(loaded)
         seed = step_seed(self.recipe.seed, self.step)
