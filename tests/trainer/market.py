@@ -18,18 +18,14 @@ PRODUCTS = 4
 def small_groknet() -> str:
     """The recipe with all its datasets, losses and its trunk, for photos of 32 px, four of each dataset a batch."""
     text = GROKNET.read_text()
-    for old, new in (
-        (r"image_size = 224", "image_size = 32"),
-        (r"quota = \d+", "quota = 4"),
-        (r"epochs = 2", "epochs = 1"),
-    ):
-        text, count = re.subn(old, new, text)
-        assert count, old
-    return text.replace("per_product = 4", "per_product = 2")
+    for key, value in {"image_size": 32, "quota": 4, "per_product": 2, "epochs": 1}.items():
+        text, count = re.subn(rf"{key} = \d+", f"{key} = {value}", text)
+        assert count, key
+    return text
 
 
 def draw_market(folder: Path, recipe: Recipe) -> Path:
-    """A table for each dataset, its labels drawn at random, a third of them missing; eight photos that all tables share."""
+    """A table for each dataset, its labels drawn at random, a third of them missing; eight photos serve all tables."""
     (folder / "images").mkdir(parents=True)
     rng, noise = random.Random(0), np.random.default_rng(0)
     names = [f"{number}.png" for number in range(8)]

@@ -11,9 +11,7 @@ from trainer.ranks import Ranks
 
 def test_lack_of_memory_names_the_settings_to_lower() -> None:
     with (
-        pytest.raises(
-            TrainingFailed, match=r"4 photos of 32 px .* lower quota \(that of 'shapes' is 8\) or image_size"
-        ),
+        pytest.raises(TrainingFailed, match=r"4 photos of 32 px .* lower quota \(that of 'shapes' is 8\)"),
         explaining_lack_of_memory(shapes_recipe(), Ranks(0, 2)),
     ):
         torch.empty(2**60, dtype=torch.uint8)

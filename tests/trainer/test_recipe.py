@@ -58,7 +58,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_right_one() -> No
         ("quota = 8", "quota = 8\nper_product = 3", "no whole number of products with 3 photos each; write 6"),
         ('name = "tags"', 'name = "ta.gs"', "has a dot"),
         ('label = "tags"', 'labels = ["tags"]', "labels is for grouped_softmax"),
-        ('label = "category"', 'label = "category"\nsampled_classes = 5', "for losses with proxies on the embedding"),
+        ('label = "category"', 'sampled_classes = 5\nlabel = "category"', "for losses with proxies on the embedding"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line(old: str, new: str, says: str) -> None:
