@@ -2,10 +2,10 @@
 
     python benchmarks/pairwise.py --photos 4416 --dim 400 --per-product 4 --json benchmarks/results/pairwise.json
 
-Each contender runs in a process of its own, one pass to warm up and then `--passes`, on the same vectors and products. Memory
-is the greatest resident set (of a GPU: the greatest allocation) less what the process had before the loss began. The
-contrastive loss has our outer margins on the same squared distances; it knows no inner ones. `matrix` is our own formula
-over whole matrices by torch's autograd: what blocks and the gradient in closed form save.
+Each contender runs in a process of its own, one pass to warm up and then `--passes`, on the same vectors and products.
+Memory is the greatest resident set (of a GPU: the greatest allocation) less what the process had before the loss
+began. The contrastive loss has two of our margins on the same squared distances, a power of 1 and no weight. `matrix`
+is our own formula over whole matrices by torch's autograd: what blocks and the gradient in closed form save.
 """
 
 import argparse
@@ -67,9 +67,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     products = torch.arange(arguments.photos, device=arguments.device) // arguments.per_product
     # photos of a product are near one another, as they are once training has begun
     centres = torch.randn(int(products[-1]) + 1, arguments.dim, device=arguments.device)
-    vectors = F.normalize(
-        centres[products] + 0.7 * torch.randn(arguments.photos, arguments.dim, device=arguments.device)
-    )
+    own = torch.randn(arguments.photos, arguments.dim, device=arguments.device)
+    vectors = F.normalize(centres[products] + 0.7 * own)
     before = peak_bytes(arguments.device)
     seconds = []
     value = 0.0

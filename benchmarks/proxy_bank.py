@@ -2,9 +2,9 @@
 
     python benchmarks/proxy_bank.py --classes 100000 3000000 --dim 256 --json benchmarks/results/proxy_bank.json
 
-A step is forward, backward and the update of the proxies, of a softmax over cosines of `--photos` embeddings. The bank draws
-`--sampled` classes; the dense layer has them all, with SGD without momentum too, so that neither keeps a second copy.
-Each runs in a process of its own; one that the memory does not suffice for is reported as such.
+A step is forward, backward and the update of the proxies, of a softmax over cosines of `--photos` embeddings. The bank
+draws `--sampled` classes; the dense layer has them all, with SGD without momentum too, so that neither keeps a second
+copy. Each runs in a process of its own; one that the memory does not suffice for is reported as such.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def dense_step(arguments: argparse.Namespace, classes: int) -> Any:
     layer = Proxies(arguments.dim, classes)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
 
-    def step(embeddings: torch.Tensor, labels: torch.Tensor, number: int) -> None:
+    def step(embeddings: torch.Tensor, labels: torch.Tensor, _: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         norm_softmax_loss(layer(embeddings), labels, TEMPERATURE).mean().backward()
         optimizer.step()

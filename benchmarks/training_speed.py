@@ -1,11 +1,11 @@
 """Photos a second of a training beside a plain timm loop with the same trunk, in turns in one run.
 
-    python benchmarks/training_speed.py --recipe recipes/grocery.toml --data grocery --json benchmarks/results/training_speed.json
+    python benchmarks/training_speed.py --recipe recipes/grocery.toml --data grocery --json training_speed.json
 
-The plain loop is what timm's own script comes down to: its transforms, a torch DataLoader over the same files, its model
-with a classifier, cross-entropy, its optimiser. Photo size, batch, workers, augmentation, number format and memory
-layout are the recipe's in both. Each takes `--steps` steps, then the other, `--rounds` times; every round's own
-ratio is kept, and the median of them counts. A round that begins cold (decoding, caches) is not counted.
+The plain loop is what timm's own script comes down to: its transforms, a torch DataLoader over the same files, its
+model with a classifier, cross-entropy, its optimiser. Photo size, batch, workers, augmentation, number format and
+memory layout are the recipe's in both. Each takes `--steps` steps, then the other, `--rounds` times; every round's
+own ratio is kept, and the median of them counts. The first round, which is cold, does not.
 """
 
 import argparse
