@@ -28,7 +28,7 @@ def show_plan(plan: "Plan") -> None:
     pairs = sum(each.loss == "pairwise" for each in plan.heads)
     show_table(
         f"{len(heads)} losses: {len(heads) - pairs} by classes, {pairs} by pairs",
-        ("task", "loss", "on", "weight", "classes", "labelled photos"),
+        ("task", "loss", "on", "weight", "classes", "labelled"),
         heads,
         text_columns=3,
     )

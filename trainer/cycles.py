@@ -39,7 +39,7 @@ class ProductCycles:
         self._per_batch, self._per_product = quota // per_product, per_product
         self.batches = -(-len(products) // quota)
         # how often each product comes in a batch, once at most
-        self._shares = capped_shares(np.bincount(self._product, weights), self._per_batch)
+        self._shares = capped_shares(np.bincount(self._product, weights).astype(np.float64), self._per_batch)
 
     @property
     def length(self) -> int:
@@ -62,7 +62,7 @@ class ProductCycles:
 
 def capped_shares(weights: Weights, total: int) -> Weights:
     """[n >= total] shares that sum to `total`, none above 1, proportional to `weights` where that allows."""
-    shares = weights * (total / weights.sum())
+    shares: Weights = weights * (total / weights.sum())
     full = np.zeros(len(weights), np.bool_)
     while (above := shares > 1 + 1e-9).any():
         full |= above
@@ -75,7 +75,8 @@ def _marked(weights: Weights, count: int, rng: np.random.Generator) -> Rows:
     """[count] places in rising order, by evenly spaced marks along the weights laid end to end."""
     ends = np.cumsum(weights)
     marks = (np.arange(count) + rng.random()) / count * ends[-1]
-    return np.searchsorted(ends, marks, side="right").clip(max=len(weights) - 1)
+    places: Rows = np.searchsorted(ends, marks, side="right").clip(max=len(weights) - 1)
+    return places
 
 
 def _turns(values: Rows) -> Rows:

@@ -204,7 +204,7 @@ class Trainer:
         values = dict(zip(batches, self._ranks.mean(losses).tolist(), strict=True))
         self._require_finite({f"The loss of {name}": value for name, value in values.items()})
         self._optimizer.zero_grad(set_to_none=True)
-        (self._weights * losses).sum().backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        (self._weights * losses).sum().backward()
         norm = clip_gradients(self.network, self.recipe.schedule.clip)
         self._require_finite({"The gradient's norm": norm})
         self._optimizer.step()

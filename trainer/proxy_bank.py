@@ -30,7 +30,7 @@ class ProxyBank:
         """Directions drawn evenly by `seed`."""
         generator = torch.Generator().manual_seed(seed)
         weight = torch.empty(classes, dim)
-        for rows in weight.split(CHUNK):
+        for rows in torch.split(weight, CHUNK):
             F.normalize(rows.normal_(generator=generator), dim=1, out=rows)
         return cls(weight)
 

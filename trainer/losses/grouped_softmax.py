@@ -6,7 +6,6 @@ product, and no photo is picked out, so that 80 groups cost hardly more than one
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -64,8 +63,11 @@ class GroupedSoftmax(TaskLoss):
             losses = grouped_softmax_losses(logits, labels, self.groups, self.smoothing)
             total = total + (losses * part[:, None]).sum(dim=0)
             weight = weight + ((labels >= 0) * part[:, None]).sum(dim=0)
-        return ranks.size * (total / ranks.sum(weight).clamp(min=1e-6)).sum()
+        means: Tensor = total / ranks.sum(weight).clamp(min=1e-6)
+        return ranks.size * means.sum()
 
     def heads(self) -> list[tuple[Tensor, Tensor]]:
-        weights, biases = self.classifier.weight.split(self.sizes), self.classifier.bias.split(self.sizes)
-        return list(zip(cast("tuple[Tensor, ...]", weights), cast("tuple[Tensor, ...]", biases), strict=True))
+        weights, biases = (
+            torch.split(each, list(self.sizes)) for each in (self.classifier.weight, self.classifier.bias)
+        )
+        return list(zip(weights, biases, strict=True))

@@ -10,8 +10,9 @@ outer_p or two nearer than inner_n, cost a constant and so have no gradient: the
 published values are a = 1.5, inner_p = .1, outer_p = .7, inner_n = 0 (no outliers), outer_n = .7, w = 10,000.
 
 The distances of all photos of all ranks are needed, of which each rank makes the rows of its own photos, a block at a
-time. The gradient is known in closed form and made in the same pass, so nothing of N x N outlives its block. As the
-matrix is symmetric, a row has all there is to know about its photo: no gradient goes from rank to rank.
+time. The gradient is known in closed form and made in the same pass, so nothing of N x N outlives its block, and of a
+block only the pairs that cost or teach something, soon the fewest, are looked at. As the matrix is symmetric, a row
+has all there is to know about its photo: no gradient goes from rank to rank.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ from trainer.losses.task_loss import Targets, TaskLoss, full_precision
 from trainer.ranks import ALONE, Ranks
 from trainer.recipe import Task
 
-BLOCK = 2**19  # distances at a time on a processor: 2 MB, which its caches hold; a GPU takes 64 times as many
+BLOCK = 2**21  # distances at a time, 8 MB: more would leave a processor's caches
+GPU_BLOCK = 2**25
+SPARSE = 64  # a block in which fewer than one pair in so many matters is multiplied pair by pair
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class _BlockedPairs(torch.autograd.Function):
         return loss * ranks.size
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # untyped in torch
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return scale * gradient, None, None, None
@@ -73,57 +76,86 @@ class _Rows:
     products: Tensor  # [n]
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Some rows of the matrix of all pairs, [b, n]."""
+
+    distances: Tensor
+    alike: Tensor  # whether a pair is of one product
+    first: int  # the column of the first row's own photo
+
+
 def _pairs(own: _Rows, everybody: _Rows, first: int, margins: Margins) -> tuple[Tensor, Tensor]:
     """What the pairs of `own`, which are the rows of `everybody` from `first` on, add to the loss, and own gradient."""
-    others, count = everybody.embeddings, len(everybody.embeddings)
-    sizes = everybody.products.unique(return_counts=True)[1].double()
-    positives = (sizes * (sizes - 1)).sum()
-    negatives = count * (count - 1) - positives
-    positive_weight, negative_weight = (1 / each.clamp(min=1) for each in (positives, negatives))
-    negative_weight = margins.negative_weight * negative_weight
+    others = everybody.embeddings
+    costs = _Costs.of_batch(everybody.products, margins)
     total = torch.zeros((), dtype=torch.float64, device=others.device)
-    gradient = torch.empty_like(own.embeddings)
-    step = max(1, BLOCK * (64 if others.is_cuda else 1) // max(1, count))
+    gradient = torch.zeros_like(own.embeddings)
+    step = max(1, (GPU_BLOCK if others.is_cuda else BLOCK) // max(1, len(others)))
     for start in range(0, len(own.embeddings), step):
-        distance = (own.embeddings[start : start + step] @ others.T).mul_(-2).add_(2).clamp_(min=0)
-        same = own.products[start : start + step, None] == everybody.products
-        row, column = same.nonzero(as_tuple=True)
-        itself = column == row + (first + start)
-        pull, pulled = _positive_pairs(distance[row, column], margins)
-        push, pushed = _negative_pairs(distance, same, margins)
-        total += positive_weight * pulled[~itself].sum(dtype=torch.float64)
-        total += negative_weight * pushed
-        # from here on the block holds the loss's slope along each distance
-        slope = push.mul_(-negative_weight.to(push.dtype))
-        slope[row, column] = (pull * positive_weight.to(pull.dtype)).masked_fill_(itself, 0.0)
-        # a pair is in the sum twice, and D = 2 - 2 x.y falls by 2 y along x
-        torch.mm(slope, others, out=gradient[start : start + step]).mul_(-4)
-    return total.to(others.dtype), gradient
+        rows = slice(start, start + step)
+        distances = (own.embeddings[rows] @ others.T).mul_(-2).add_(2).clamp_(min=0)
+        block = _Block(distances, own.products[rows, None] == everybody.products, first + start)
+        matters = (distances < margins.negative[1]) | block.alike
+        few = SPARSE * int(matters.count_nonzero()) < matters.numel()
+        add = _add_some if few else _add_all
+        total += add(gradient[rows], block, matters, others, costs)
+    # a pair is in the sum twice, and D = 2 - 2 x.y falls by 2 y along x
+    return total.to(others.dtype), gradient.mul_(-4)
 
 
-def _positive_pairs(distance: Tensor, margins: Margins) -> tuple[Tensor, Tensor]:
-    """[m] distances within products -> slopes and losses, unweighted."""
-    inner, outer = margins.positive
-    excess = (distance.clamp(max=outer) - inner).clamp_(min=0)
-    root = excess.pow(margins.power - 1)
-    slope = (margins.power * root).masked_fill_((distance > outer) | (distance < inner), 0.0)
-    return slope, excess * root
+def _add_some(gradient: Tensor, block: _Block, matters: Tensor, others: Tensor, costs: "_Costs") -> Tensor:
+    """Adds slopes times `others` to `gradient`, one by one for the pairs that matter; returns what they cost."""
+    row, column = matters.nonzero(as_tuple=True)
+    distance, same = block.distances[row, column], block.alike[row, column]
+    itself = column == row + block.first
+    slope, cost = (
+        torch.where(same, pulled, pushed).masked_fill_(itself, 0)
+        for pulled, pushed in zip(costs.of_one_product(distance), costs.of_two_products(distance), strict=True)
+    )
+    gradient.index_add_(0, row, slope[:, None] * others[column])
+    return cost.sum(dtype=torch.float64)
 
 
-def _negative_pairs(distance: Tensor, same: Tensor, margins: Margins) -> tuple[Tensor, Tensor]:
-    """[b, n] distances, of which those of the `same` product do not count -> slopes [b, n], less their sign, and the
-    sum of losses, both unweighted. `distance` is used up."""
-    inner, outer = margins.negative
-    outliers = distance < inner if inner > 0 else None
-    missing = distance.clamp_(min=inner).neg_().add_(outer).clamp_(min=0).masked_fill_(same, 0.0)
-    root = missing.sqrt() if margins.power == 1.5 else missing.pow(margins.power - 1)
-    loss = torch.dot(root.view(-1), missing.view(-1)).double()
-    slope = root.mul_(margins.power)
-    if margins.power == 1:  # 0 ** 0 is 1, but a pair that costs nothing has no slope
-        slope.masked_fill_(missing == 0, 0.0)
-    if outliers is not None:
-        slope.masked_fill_(outliers, 0.0)
-    return slope, loss
+def _add_all(gradient: Tensor, block: _Block, _: Tensor, others: Tensor, costs: "_Costs") -> Tensor:
+    """The same for all pairs at once, by a matrix product."""
+    row, column = block.alike.nonzero(as_tuple=True)
+    itself = column == row + block.first
+    pull, pulled = (each.masked_fill_(itself, 0) for each in costs.of_one_product(block.distances[row, column]))
+    slopes, pushed = (each.masked_fill_(block.alike, 0) for each in costs.of_two_products(block.distances))
+    slopes[row, column] = pull
+    torch.mm(slopes, others, out=gradient)
+    return pulled.sum(dtype=torch.float64) + pushed.sum(dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """What pairs cost in a batch, by their distances: each method gives slopes and costs of the same shape."""
+
+    margins: Margins
+    positive_weight: float
+    negative_weight: float
+
+    @classmethod
+    def of_batch(cls, products: Tensor, margins: Margins) -> "_Costs":
+        sizes = torch.unique(products, return_counts=True)[1].double()
+        positives = float((sizes * (sizes - 1)).sum())
+        negatives = len(products) * (len(products) - 1) - positives
+        return cls(margins, 1 / max(1, positives), margins.negative_weight / max(1, negatives))
+
+    def of_one_product(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        inner, outer = self.margins.positive
+        excess = (distance.clamp(max=outer) - inner).clamp_(min=0)
+        root = excess.pow(self.margins.power - 1).mul_(self.positive_weight)
+        cost = excess.mul_(root)
+        return root.mul_(self.margins.power).masked_fill_((distance > outer) | (distance <= inner), 0), cost
+
+    def of_two_products(self, distance: Tensor) -> tuple[Tensor, Tensor]:
+        inner, outer = self.margins.negative
+        missing = (outer - distance.clamp(min=inner)).clamp_(min=0)
+        root = missing.pow(self.margins.power - 1).mul_(self.negative_weight)
+        cost = missing.mul_(root)
+        return root.mul_(-self.margins.power).masked_fill_((distance < inner) | (distance >= outer), 0), cost
 
 
 class Pairwise(TaskLoss):
