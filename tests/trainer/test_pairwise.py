@@ -77,9 +77,10 @@ def test_it_is_its_formula(seed: int, rows: int, kinds: int, margins: Margins) -
     kinds=st.integers(1, 9),
     power=st.sampled_from([1.0, 1.5, 2.0]),
     block=st.sampled_from([1, 30, 10_000]),
+    sparse=st.sampled_from([0, 64]),  # 0: pair by pair, however many matter
 )
 def test_its_gradient_is_that_of_the_formula_whatever_the_blocks(
-    seed: int, kinds: int, power: float, block: int
+    seed: int, kinds: int, power: float, block: int, sparse: int
 ) -> None:
     products = torch.randint(0, kinds, (9,), generator=torch.Generator().manual_seed(seed))
     margins = Margins(WIDE.positive, WIDE.negative, power, 3.0)
@@ -87,7 +88,10 @@ def test_its_gradient_is_that_of_the_formula_whatever_the_blocks(
     by_autograd(expected, products, margins).backward()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairwise, "BLOCK", block)
-        (2 * pairwise_loss(found, products, margins)).backward()
+        patch.setattr(pairwise, "SPARSE", sparse)
+        loss = pairwise_loss(found, products, margins)
+        (2 * loss).backward()
+    assert float(loss.detach()) == pytest.approx(oracle(found.detach(), products, margins), rel=1e-9, abs=1e-12)
     torch.testing.assert_close(found.grad, 2 * expected.grad)
 
 
