@@ -32,7 +32,7 @@ from trainer.augment import make_transform
 from trainer.loop import Trainer
 from trainer.machine import Machine
 from trainer.optimise import choose_precision, keep_freed_memory
-from trainer.recipe import Recipe, read_recipe
+from trainer.recipe import Recipe, read_recipe, with_epochs
 from trainer.tables import TrainingData, read_training_data
 from trainer.torchvision_shim import timm
 
@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     keep_freed_memory()
-    recipe, here = read_recipe(arguments.recipe), Machine.here(arguments.workers)
+    # as many epochs as it may take: a schedule changes no step's work
+    recipe = with_epochs(read_recipe(arguments.recipe), arguments.steps * (arguments.rounds + 1), str(arguments.recipe))
+    here = Machine.here(arguments.workers)
     data = read_training_data(recipe, arguments.data)
     with TemporaryDirectory() as out:
         contenders = {"lookalike": ours(recipe, data, here, Path(out)), "timm": plain(recipe, data, here)}
@@ -111,9 +113,9 @@ def plain(recipe: Recipe, data: TrainingData, here: Machine) -> Callable[[], Non
     """A step of the plain loop."""
     model: nn.Module = timm.create_model(recipe.trunk.name, num_classes=100, **recipe.trunk.options).to(here.device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    if recipe.trunk.freeze_batch_norm:
-        timm.utils.freeze_batch_norm_2d(model)
     model.train()
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.train(not recipe.trunk.freeze_batch_norm)
     schedule = recipe.schedule
     optimizer = timm.optim.create_optimizer_v2(
         model, opt=schedule.optimizer, lr=schedule.learning_rate, weight_decay=schedule.weight_decay

@@ -192,7 +192,7 @@ class Trainer:
         seed = step_seed(self.recipe.seed, self.step)
         batch = self._finish(loaded, seed)
         batches = task_batches(self.recipe.task, self.data, loaded, batch)
-        drawn = self._banks.draw(self._sampler.batch(self.step), self.step, self._machine.device)
+        drawn = self._banks.draw(self._sampler, self.step, self._machine.device)
         self._rates.set(self.step)
         own_seed = seed + self._ranks.rank
         if self._machine.device.type == "cuda":

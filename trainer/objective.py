@@ -14,7 +14,7 @@ from trainer.network import Network
 from trainer.proxy_bank import Classes, ProxyBank, renumbered
 from trainer.ranks import Ranks
 from trainer.recipe import Task
-from trainer.sampler import Draw, seed_of
+from trainer.sampler import BatchSampler, seed_of
 from trainer.tables import TrainingData
 
 
@@ -97,15 +97,13 @@ class Banks:
             for number, task in self._tasks
         }
 
-    def draw(self, draws: Iterable[Draw], step: int, device: torch.device) -> dict[str, BankDraw]:
+    def draw(self, sampler: BatchSampler, step: int, device: torch.device) -> dict[str, BankDraw]:
         """What `step` takes of each bank: the classes of all its photos, on whatever rank they are, and others.
 
         Every rank draws the same.
         """
-        if not self._tasks:
-            return {}
         names = [each.name for each in self._data.sets]
-        draws = list(draws)
+        draws = sampler.batch(step) if self._tasks else []
         found = {}
         for number, task in self._tasks:
             dataset = names.index(task.dataset)
