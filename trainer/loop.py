@@ -25,7 +25,7 @@ from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_c
 from trainer.machine import Machine
 from trainer.memory import explaining_lack_of_memory
 from trainer.network import GeM, Network
-from trainer.objective import Banks, Objective, shared, task_batches, with_proxies
+from trainer.objective import Banks, Objective, proxy_gradients, shared, task_batches, with_proxies
 from trainer.optimise import Rates, choose_precision, clip_gradients, make_optimizer
 from trainer.recipe import Recipe
 from trainer.report import draw_curves, read_metrics, write_metrics
@@ -206,9 +206,13 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         (self._weights * losses).sum().backward()
         norm = clip_gradients(self.network, self.recipe.schedule.clip)
+        of_proxies = proxy_gradients(drawn, self._ranks)
         self._require_finite({"The gradient's norm": norm})
+        self._require_finite(
+            {f"The gradient's norm of {name}": float(each.norm()) for name, each in of_proxies.items()}
+        )
         self._optimizer.step()
-        self._banks.learn(drawn, self._proxy_rate(), self._ranks)
+        self._banks.learn(drawn, of_proxies, self._proxy_rate())
         if self._average:
             self._average.update(self.network, self.step + 1)
         return values

@@ -113,11 +113,19 @@ class Banks:
             found[task.name] = BankDraw(classes, bank.rows(classes, device))
         return found
 
-    def learn(self, drawn: Mapping[str, BankDraw], rate: float, ranks: Ranks) -> None:
+    def learn(self, drawn: Mapping[str, BankDraw], gradients: Mapping[str, Tensor], rate: float) -> None:
         """One step of gradient descent on what was drawn; the same on every rank, whose banks so stay the same."""
-        for name, draw in drawn.items():
-            if draw.proxies.grad is not None:
-                self.banks[name].learn(draw.classes, ranks.mean(draw.proxies.grad), rate)
+        for name, gradient in gradients.items():
+            self.banks[name].learn(drawn[name].classes, gradient, rate)
+
+
+def proxy_gradients(drawn: Mapping[str, BankDraw], ranks: Ranks) -> dict[str, Tensor]:
+    """The gradients of the proxies drawn, the mean over the ranks, after the backward pass."""
+    found = {}
+    for name, draw in drawn.items():
+        assert draw.proxies.grad is not None, name  # every task is in every batch
+        found[name] = ranks.mean(draw.proxies.grad)
+    return found
 
 
 def with_proxies(batches: Mapping[str, TaskBatch], drawn: Mapping[str, BankDraw]) -> dict[str, TaskBatch]:

@@ -112,6 +112,7 @@ def test_the_record_has_a_line_an_epoch_and_the_figures_when_they_are_due(export
     assert export.model.spec.training["validation"] == lines[-1]["validation"]
     assert lines[-1]["losses"].keys() == {"product", "shape", "tags"}
     assert lines[-1]["loss"] < lines[0]["loss"]
+    assert all(0 <= line["waiting"] <= 1 for line in lines)
 
 
 def test_the_model_serves_what_was_trained(export: Export, data: Path) -> None:
