@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.telemetry import SILENT, Progress
 from trainer import training
-from trainer.loop import Machine
+from trainer.machine import Machine
 from trainer.optimise import keep_freed_memory
 from trainer.recipe import Recipe, parse_recipe
 from trainer.report import read_metrics

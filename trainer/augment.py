@@ -161,7 +161,11 @@ class TrainingBatch:
 
 
 class Finisher:
-    """Whole batches on the device: normalised, erased in parts, mixed within each set."""
+    """Whole batches on the device: normalised, erased in parts, mixed within each set.
+
+    `quotas` are those of this rank; photos are mixed with photos of the same rank, so mixing, alone among all that is
+    done to photos, depends on how many ranks there are.
+    """
 
     def __init__(
         self,
@@ -174,13 +178,15 @@ class Finisher:
         self._augment, self._quotas, self._device = augment, tuple(quotas), device
         self._mean = torch.tensor(mean, device=device).view(1, 3, 1, 1) * 255
         self._std = torch.tensor(std, device=device).view(1, 3, 1, 1) * 255
-        self._erase = timm.data.random_erasing.RandomErasing(augment.erasing, mode="pixel", device=str(device))
+        self._erase = timm.data.random_erasing.RandomErasing(augment.erasing, mode="pixel", device="cpu")
 
     def __call__(self, loaded: LoadedBatch, seed: int) -> TrainingBatch:
         photos = torch.from_numpy(loaded.pixels).to(self._device, non_blocking=True)
         photos = (photos.float() - self._mean) / self._std
-        with seeded(seed):
-            photos = self._erase(photos)
+        if self._augment.erasing:  # photo by photo: what is erased of one does not depend on which others are here
+            for photo, draw in zip(photos, loaded.draws, strict=True):
+                with seeded(seed_of(draw.seed, 1)):
+                    self._erase(photo)
         return mix(photos, self._quotas, self._augment, np.random.default_rng(seed))
 
 

@@ -27,8 +27,9 @@ def write_card(recipe: Recipe, data: TrainingData, network: Network, training: M
         f"{training['epochs']} epochs of {recipe.schedule.optimizer}.",
         "## Tasks",
         *(
-            f"- {task.name}: {task.label}, {len(data.classes[task.name]):,} classes, {task.loss} on the {task.on}"
+            f"- {name}: {column}, {len(data.classes[name]):,} classes, {task.loss} on the {task.on}"
             for task in recipe.task
+            for name, column in task.heads
         ),
         "## Measured",
         *_figures(training["validation"]),

@@ -5,7 +5,7 @@ Random sources are not among it: every random choice is made from the seed and t
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ class Checkpoint:
 
     step: int
     recipe: str  # the recipe's text
-    classes: dict[str, tuple[str, ...]]  # by task
+    classes: dict[str, tuple[str, ...]]  # by head of a task
     network: Mapping[str, Any]
     average: Mapping[str, Any] | None  # the moving average of the weights, where the recipe has one
     optimizer: Mapping[str, Any]
+    banks: Mapping[str, torch.Tensor] = field(default_factory=dict)  # proxies by task, where a task has a bank
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:

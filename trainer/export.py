@@ -28,6 +28,7 @@ from engine.vision.model import (
 )
 from engine.vision.preprocess import Preprocess
 from trainer.folding import bake, find_pairs, fold
+from trainer.losses.task_loss import TaskLoss
 from trainer.network import Network
 from trainer.recipe import Recipe
 
@@ -81,11 +82,12 @@ def export_model(
     network = network.eval()
     heads = tuple(
         # a multi-label softmax gives shares of one whole, so it is served as the softmax it was trained as
-        Head(task.name, task.label, tuple(classes[task.name]), "softmax")
+        Head(name, column, tuple(classes[name]), "softmax")
         for task in recipe.task
         if task.on == "trunk"
+        for name, column in task.heads
     )
-    head_tensors = {name: tensor for head in heads for name, tensor in _head_tensors(network, head.name).items()}
+    head_tensors = _head_tensors(recipe, network)
     weights = {name: tensor for name, tensor in _tensors(network).items() if not name.startswith("losses.")}
     dim = recipe.embedding.dim
     spec = ModelSpec(
@@ -168,11 +170,13 @@ def _tensors(network: Network) -> Tensors:
     return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
 
 
-def _head_tensors(network: Network, task: str) -> Tensors:
-    """A head's weight and bias under the names that `heads.safetensors` has."""
-    classifier = network.losses[task].classifier
-    assert isinstance(classifier, nn.Linear)
-    return {
-        f"{task}.weight": classifier.weight.detach().cpu().contiguous().numpy(),
-        f"{task}.bias": classifier.bias.detach().cpu().contiguous().numpy(),
-    }
+def _head_tensors(recipe: Recipe, network: Network) -> Tensors:
+    """The heads' weights and biases under the names that `heads.safetensors` has."""
+    tensors: Tensors = {}
+    for task in (task for task in recipe.task if task.on == "trunk"):
+        loss = network.losses[task.name]
+        assert isinstance(loss, TaskLoss)
+        for (name, _), (weight, bias) in zip(task.heads, loss.heads(), strict=True):
+            tensors[f"{name}.weight"] = weight.detach().cpu().contiguous().numpy()
+            tensors[f"{name}.bias"] = bias.detach().cpu().contiguous().numpy()
+    return tensors

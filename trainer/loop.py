@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from engine.errors import TrainingFailed
-from engine.settings import cores, thread_count
+from engine.errors import BadRecipe, TrainingFailed
 from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
 from trainer.answers import Answers, write_answers
@@ -20,7 +17,6 @@ from trainer.augment import (
     Finisher,
     LoadedBatch,
     PhotoReader,
-    TrainingBatch,
     check_readable,
     load_batches,
     seeded,
@@ -28,8 +24,10 @@ from trainer.augment import (
 )
 from trainer.batch_norm import draw_photos, reestimate
 from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_best, save_checkpoint
-from trainer.losses.registry import mixed_mean
+from trainer.machine import Machine
+from trainer.memory import explaining_lack_of_memory
 from trainer.network import GeM, Network
+from trainer.objective import Banks, Objective, proxy_gradients, shared, task_batches, with_proxies
 from trainer.optimise import Rates, choose_precision, clip_gradients, make_optimizer
 from trainer.recipe import Recipe
 from trainer.report import best_epoch, draw_curves, read_metrics, write_metrics
@@ -41,22 +39,6 @@ from trainer.torchvision_shim import timm
 from trainer.validate import Nearest, find_nearest, precisions
 
 DRAW_EVERY_S = 60.0  # a picture of the curves takes matplotlib a second: as long as an epoch of a small training
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the training runs on."""
-
-    device: torch.device
-    workers: int  # processes that prepare photos; 0: none but the training process itself
-    threads: int  # of the training process
-
-    @classmethod
-    def here(cls, workers: int | None = None) -> "Machine":
-        """A GPU where there is one, else the processor; few workers beside a processor that is itself training."""
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        usual = cores() - 1 if device.type == "cuda" else cores() // 8
-        return cls(device, max(1, usual) if workers is None else workers, thread_count())
 
 
 class Trainer:
@@ -78,6 +60,12 @@ class Trainer:
         torch.set_num_threads(machine.threads)
         self.recipe, self.data, self.out = recipe, data, out
         self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine
+        self._ranks = machine.ranks
+        if recipe.batch < self._ranks.size:
+            raise BadRecipe(
+                f"A batch of {recipe.batch} photos has none for some of {self._ranks.size} processes; raise a quota, "
+                "or start fewer."
+            )
         network.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.network = network.to(machine.device)
         schedule = recipe.schedule
@@ -85,17 +73,26 @@ class Trainer:
         self._sampler = BatchSampler(data.sets, recipe.seed, schedule.epoch_steps)
         self._rates = Rates(self._optimizer, schedule, self._sampler.steps_per_epoch)
         self._average = _make_average(self.network, schedule.ema) if schedule.ema else None
-        self._dtype = choose_precision(schedule.precision, machine.device)
-        self._finish = Finisher(
-            recipe.augment, preprocess.mean, preprocess.std, [each.quota for each in data.sets], machine.device
-        )
+        self._banks = Banks(recipe.task, data, recipe.embedding.dim, recipe.seed)
+        dtype = choose_precision(schedule.precision, machine.device)
         teaches = recipe.teacher is not None and (recipe.teacher.embedding or recipe.teacher.heads)
-        self._distillation = Distillation(recipe, data.classes, preprocess, machine.device) if teaches else None
+        lessons = Distillation(recipe, data.classes, preprocess, machine.device) if teaches else None
+        self._objective = shared(Objective(self.network, recipe.task, dtype, self._ranks, lessons), self._ranks)
+        self._weights = {task.name: task.weight for task in recipe.task}
+        self._weights |= dict.fromkeys(lessons.names if lessons else (), 1.0)  # the teacher's terms have theirs inside
+        own = [draw.set for draw in self._ranks.part(self._sampler.batch(0))]
+        quotas = np.bincount(own, minlength=len(data.sets)).tolist()
+        self._finish = Finisher(recipe.augment, preprocess.mean, preprocess.std, quotas, machine.device)
         self.board: Board | None = None  # is told of every epoch
         self.step = 0
         self._lines: list[dict[str, Any]] = []
         self._saved_at = self._drawn_at = perf_counter()
         self._unreadable: set[tuple[int, int]] = set()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and exports."""
+        return self._ranks.leads
 
     @property
     def best_network(self) -> Network:
@@ -122,6 +119,8 @@ class Trainer:
         if self._average:
             self._average.module.load_state_dict(checkpoint.average)
         self._optimizer.load_state_dict(dict(checkpoint.optimizer))
+        for name, weight in checkpoint.banks.items():
+            self._banks.banks[name].weight.copy_(weight)
         self.step = checkpoint.step
         self._lines = [line for line in read_metrics(self.out) if line["step"] <= self.step]
         return True
@@ -130,29 +129,35 @@ class Trainer:
         """Trains to the end of the recipe. TrainingFailed when the loss is no number; the last checkpoint stays."""
         if self.step >= self.total_steps:
             return
-        batches = self._batches()
-        while self.step < self.total_steps:
-            self._run_epoch(batches)
+        batches = self.batches()
+        with explaining_lack_of_memory(self.recipe, self._ranks):
+            while self.step < self.total_steps:
+                self._run_epoch(batches)
 
-    def _batches(self) -> Iterator[LoadedBatch]:
+    def batches(self) -> Iterator[LoadedBatch]:
+        """This rank's parts of the batches from the next step on, as workers load them."""
         reader = PhotoReader(
             [each.uris for each in self.data.sets],
             self.recipe.augment,
             self.recipe.trunk.image_size,
-            int(self.recipe.augment.keep_gb * 1e9) // max(1, self._machine.workers),
+            int(self.recipe.augment.keep_gb * 1e9) // max(1, self._machine.workers) // self._ranks.size,
         )
-        return load_batches(reader, self._sampler.batches(self.step, self.total_steps), self._machine.workers)
+        batches = (self._ranks.part(batch) for batch in self._sampler.batches(self.step, self.total_steps))
+        return load_batches(reader, batches, self._machine.workers)
 
     def _run_epoch(self, batches: Iterator[LoadedBatch]) -> None:
         """Trains to the end of the epoch that `step` is in, measures, and keeps the result."""
         length = self._sampler.steps_per_epoch
         epoch = self.step // length + 1
-        first, began = self.step, perf_counter()
+        first, began, waited = self.step, perf_counter(), 0.0
         sums: dict[str, float] = {}
         self._progress.start(f"epoch {epoch} of {self.recipe.schedule.epochs}", total=epoch * length - first)
         self.network.train()
         while self.step < epoch * length:
-            for task, loss in self._train_step(next(batches)).items():
+            asked = perf_counter()
+            loaded = next(batches)
+            waited += perf_counter() - asked
+            for task, loss in self.train_step(loaded).items():
                 sums[task] = sums.get(task, 0.0) + loss
             self.step += 1
             self._progress.advance()
@@ -162,21 +167,29 @@ class Trainer:
         seconds = perf_counter() - began
         self._progress.finish()
         losses = {task: total / (self.step - first) for task, total in sums.items()}
-        weights = {task.name: task.weight for task in self.recipe.task}
-        nearest = self._measure(epoch)
+        nearest = self._measure(epoch) if self._ranks.leads else {}
         self._lines.append(
             {
                 "epoch": epoch,
                 "step": self.step,
-                "loss": sum(weights.get(name, 1.0) * loss for name, loss in losses.items()),
+                "loss": sum(weight * losses[name] for name, weight in self._weights.items()),
                 "losses": losses,
                 "learning_rate": self._learning_rates(),
                 "seconds": round(seconds, 2),
                 "photos_per_second": round((self.step - first) * self.recipe.batch / seconds, 1),
+                "waiting": round(waited / seconds, 3),
                 "gem_p": self.best_network.pool.p.item() if isinstance(self.best_network.pool, GeM) else None,
                 "validation": self._figures(nearest),
             }
         )
+        self._record(epoch, nearest)
+        self._save()
+        self._ranks.wait()  # none goes on before the checkpoint is there that it would resume with
+        self._progress.note(summary(self._lines[-1]))
+
+    def _record(self, epoch: int, nearest: Mapping[int, Nearest]) -> None:
+        if not self._ranks.leads:
+            return
         write_metrics(self.out, self._lines)
         if self.board:
             self.board.add(self._lines[-1])
@@ -184,55 +197,42 @@ class Trainer:
         if self.step >= self.total_steps or perf_counter() - self._drawn_at > DRAW_EVERY_S:
             draw_curves(self.out, self._lines, self.recipe.name)
             self._drawn_at = perf_counter()
-        self._save()
-        self._progress.note(summary(self._lines[-1]))
 
-    def _train_step(self, loaded: LoadedBatch) -> dict[str, float]:
-        """One step of learning; the losses by task."""
+    def train_step(self, loaded: LoadedBatch) -> dict[str, float]:
+        """One step of learning; the losses of the whole batch by task."""
         self._note_unreadable(loaded)
         seed = step_seed(self.recipe.seed, self.step)
         batch = self._finish(loaded, seed)
+        batches = task_batches(self.recipe.task, self.data, loaded, batch)
+        drawn = self._banks.draw(self._sampler, self.step, self._machine.device)
         self._rates.set(self.step)
+        own_seed = seed + self._ranks.rank
         if self._machine.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        with seeded(seed):  # for dropped paths
-            losses = self._losses(loaded, batch)
-        weights = {task.name: task.weight for task in self.recipe.task}  # the teacher's terms have theirs already
-        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum()
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
+            torch.cuda.manual_seed(own_seed)
+        with seeded(own_seed % 2**32):  # for dropped paths
+            photos = batch.photos.contiguous(memory_format=torch.channels_last)
+            losses = self._objective(photos, with_proxies(batches, drawn))
+        # all ranks see the same figures, so that all of them stop when one has to
+        values = dict(zip(self._weights, self._ranks.mean(losses).tolist(), strict=True))
         self._require_finite({f"The loss of {name}": value for name, value in values.items()})
         self._optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        (losses.new_tensor([*self._weights.values()]) * losses).sum().backward()
         norm = clip_gradients(self.network, self.recipe.schedule.clip)
+        of_proxies = proxy_gradients(drawn, self._ranks)
         self._require_finite({"The gradient's norm": norm})
+        self._require_finite(
+            {f"The gradient's norm of {name}": float(each.norm()) for name, each in of_proxies.items()}
+        )
         self._optimizer.step()
+        self._banks.learn(drawn, of_proxies, self._proxy_rate())
         if self._average:
             self._average.update(self.network, self.step + 1)
         return values
 
-    def _losses(self, loaded: LoadedBatch, batch: TrainingBatch) -> dict[str, Tensor]:
-        """Each task's mean loss over the photos of its dataset that have a label."""
-        photos = batch.photos.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(photos.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            outputs = self.network(photos)
-        losses = {}
-        ends = np.cumsum([each.quota for each in self.data.sets])
-        for end, each in zip(ends.tolist(), self.data.sets, strict=True):
-            start = end - each.quota
-            rows = np.array([draw.row for draw in loaded.draws[start:end]])
-            unread = [place - start for place, _ in loaded.unreadable if start <= place < end]
-            partner = batch.partner[start:end] - start
-            for task in (task for task in self.recipe.task if task.dataset == each.name):
-                codes = each.labels[task.name][rows]
-                codes[unread] = -1
-                labels = torch.from_numpy(codes).to(photos.device)
-                inputs = outputs.embedding if task.on == "embedding" else outputs.features
-                losses[task.name] = mixed_mean(
-                    self.network.losses[task.name], inputs[start:end], labels, labels[partner], batch.share[start:end]
-                )
-        if self._distillation:
-            losses |= self._distillation(photos, outputs, self.network)
-        return losses
+    def _proxy_rate(self) -> float:
+        """The banks' learning rate, which warms up and falls as that of the other new layers does."""
+        schedule = self.recipe.schedule
+        return schedule.proxy_learning_rate * self._learning_rates()["new layers"] / schedule.head_learning_rate
 
     def _measure(self, epoch: int) -> dict[int, Nearest]:
         """The nearest photos of the queries of the validations that are due after this epoch, by their numbers."""
@@ -269,6 +269,8 @@ class Trainer:
         return {"trunk": rates[0], "new layers": rates[-1]}
 
     def _save(self) -> None:
+        if not self._ranks.leads:
+            return
         save_checkpoint(
             self.out,
             Checkpoint(
@@ -278,6 +280,7 @@ class Trainer:
                 network=self.network.state_dict(),
                 average=self._average.module.state_dict() if self._average else None,
                 optimizer=self._optimizer.state_dict(),
+                banks={name: bank.weight for name, bank in self._banks.banks.items()},
             ),
         )
         self._saved_at = perf_counter()

@@ -52,10 +52,10 @@ class Outputs:
 
 
 class Network(nn.Module):
-    """Trunk, pooling and embedding; `losses` holds a classifier and loss for each task by the task's name."""
+    """Trunk, pooling and embedding; `losses` holds a `TaskLoss`, its classifier inside, by the task's name."""
 
     def __init__(self, recipe: Recipe, classes: Mapping[str, int], *, pretrained: bool = False) -> None:
-        """`classes`: how many each task has; `pretrained` takes timm's own weights for the trunk."""
+        """`classes`: how many each of `Task.heads` has; `pretrained` takes timm's own weights for the trunk."""
         super().__init__()
         self.trunk = make_trunk(recipe.trunk, pretrained=pretrained)
         map = probe(self.trunk, recipe.trunk)
@@ -67,7 +67,10 @@ class Network(nn.Module):
         nn.init.zeros_(self.project.bias)
         inputs = {"embedding": recipe.embedding.dim, "trunk": self.channels}
         self.losses = nn.ModuleDict(
-            {task.name: make_loss(task, inputs[task.on], classes[task.name]) for task in recipe.task}
+            {
+                task.name: make_loss(task, inputs[task.on], *(classes[name] for name, _ in task.heads))
+                for task in recipe.task
+            }
         )
         self._frozen_norms = recipe.trunk.freeze_batch_norm
         if self._frozen_norms:
@@ -80,12 +83,6 @@ class Network(nn.Module):
         with torch.autocast(photos.device.type, enabled=False):
             features = self.norm(self.pool(self._places_last(maps.float())))
             return Outputs(features, F.normalize(self.project(features), dim=1))
-
-    def head_logits(self, name: str, features: Tensor) -> Tensor:
-        """What the served head of that name says of features [n, feature_dim]: [n, classes], with gradients."""
-        classifier = self.losses[name].classifier
-        assert isinstance(classifier, nn.Linear), name
-        return F.linear(features, classifier.weight, classifier.bias)
 
     def train(self, mode: bool = True) -> "Network":
         super().train(mode)

@@ -54,21 +54,26 @@ def pretraining_recipe(recipe: Recipe, table: Path, images: Path | None) -> Reci
     return parse_recipe("\n".join(lines) + "\n", f"the recipe derived from [pretrain] of {recipe.name}")
 
 
-def teach_photos(recipe: Recipe, data: Path, out: Path, progress: Progress) -> Path:
-    """Labels the unlabelled photos of [pretrain] into a table in `out`, once; the table's path.
+def taught_table(recipe: Recipe, data: Path, out: Path) -> Path:
+    """The absolute path of the table in `out` that `teach_photos` writes: of the kind of the unlabelled photos' own."""
+    assert recipe.pretrain is not None
+    return out.resolve() / f"taught{(data / recipe.pretrain.table).suffix}"
 
-    It is absolute. A table that is there is used again only if the same teacher made it of the same table by the same
-    options.
+
+def teach_photos(recipe: Recipe, data: Path, out: Path, progress: Progress) -> None:
+    """Labels the unlabelled photos of [pretrain] into a table in `out`, once.
+
+    A table that is there is used again only if the same teacher made it of the same table by the same options.
     """
     options, teacher = recipe.pretrain, recipe.teacher
     assert options is not None and teacher is not None
     source = data / options.table
-    taught = out.resolve() / f"taught{source.suffix}"
+    taught = taught_table(recipe, data, out)
     model = Model.open(teacher.model)
     receipt = json.dumps({"teacher": model.spec.model_id, "table": _state(source), **_asked(options)}, indent=1) + "\n"
     record = out / "taught.json"
     if taught.is_file() and record.is_file() and record.read_text(encoding="utf-8") == receipt:
-        return taught
+        return
     out.mkdir(parents=True, exist_ok=True)
     record.unlink(missing_ok=True)
     counts = teach_table(
@@ -82,7 +87,6 @@ def teach_photos(recipe: Recipe, data: Path, out: Path, progress: Progress) -> P
     )
     write_text(record, receipt)
     progress.note("Taught: " + ", ".join(f"{count:,} photos by {head!r}" for head, count in counts.items()) + ".")
-    return taught
 
 
 def images_of(recipe: Recipe, data: Path) -> Path | None:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from engine.errors import BadFilter, BadRecipe, MissingFile
-from engine.search.filter_syntax import parse
+from engine.errors import BadRecipe, MissingFile
+from trainer.recipe_checks import check_recipe
 from trainer.toml_lines import Path as KeyPath
 from trainer.toml_lines import line_of
 
@@ -61,25 +61,54 @@ class Embedding(Part):
 
 
 class Dataset(Part):
+    """A table of photos. A quota in products, `per_product` photos of each, needs as many products in the table."""
+
     name: str
     table: str  # CSV, JSON Lines or Parquet, under --data
     images: str | None = None  # folder or tar, under --data; not needed for pictures inside a Parquet table
     where: Texts = ()  # filters as on the command line, all of which hold for a row to be trained on
     quota: Count = 64  # photos of every batch
     balance: Share = 0.0  # 0: every photo equally often, 1: every class equally often, .5: between (square root)
+    per_product: Count = 1  # photos that a batch has of each product it has; 1: photos are drawn one by one
+    product: str = "product_id"  # column that says which photos show one product, for `per_product`
 
 
 class Task(Part):
+    """One loss. Its label is one column, or for grouped_softmax several, each with a softmax of its own."""
+
     name: str
     dataset: str
-    label: str  # column of the dataset's table; an empty cell is "no label" and gives no gradient
+    label: str = ""  # column of the dataset's table; an empty cell is "no label" and gives no gradient
+    labels: tuple[str, ...] = ()  # grouped_softmax: the columns, instead of `label`
     on: Literal["embedding", "trunk"] = "trunk"  # "trunk": a linear head on the features, kept for predictions
-    loss: Literal["softmax", "multilabel_softmax", "arcface"] = "softmax"
+    loss: Literal[
+        "softmax",
+        "norm_softmax",  # what softmax is on the embedding
+        "multilabel_softmax",
+        "grouped_softmax",
+        "arcface",
+        "multilabel_arcface",
+        "pairwise",
+    ] = "softmax"
     weight: NotNegative = 1.0
     temperature: Positive = 0.05  # softmax on the embedding: cosines are divided by it
     scale: Positive = 30.0  # arcface: cosines are multiplied by it
     margin: Annotated[float, Field(ge=0, lt=1.5708)] = 0.2  # arcface: radians added to the angle of the true class
+    positives: Literal["together", "apart"] = "together"  # multilabel_arcface: in one softmax, or each in its own
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    sampled_classes: Annotated[int, Field(ge=0)] = 0  # of a bank in the processor's memory, in each step; 0: no bank
+    # pairwise: squared distances, 0 to 4, between which pairs of one product, and of two, are drawn and pushed
+    positive_margins: tuple[NotNegative, Positive] = (0.1, 0.7)
+    negative_margins: tuple[NotNegative, Positive] = (0.0, 0.7)
+    power: Annotated[float, Field(ge=1)] = 1.5
+    negative_weight: NotNegative = 10_000.0
+
+    @property
+    def heads(self) -> tuple[tuple[str, str], ...]:
+        """(name, column) of each group of classes: `name` and `label`, or of a grouped softmax `name.column`."""
+        if self.loss == "grouped_softmax":
+            return tuple((f"{self.name}.{label}", label) for label in self.labels)
+        return ((self.name, self.label),)
 
 
 class Augment(Part):
@@ -103,6 +132,7 @@ class Schedule(Part):
     optimizer: str = "adamw"  # any timm optimiser
     learning_rate: Positive = 3e-4  # of the trunk
     head_learning_rate: Positive = 2e-3  # of everything that is new
+    proxy_learning_rate: Positive = 0.1  # of proxy banks, which learn by plain gradient descent without momentum
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0  # each layer from the top learns this much slower
     weight_decay: NotNegative = 0.05
     warmup_epochs: NotNegative = 1.0
@@ -147,7 +177,7 @@ class Validation(Part):
 
 
 class Recipe(Part):
-    """A whole recipe. `source` is the text it was read from, kept beside the model that it makes."""
+    """A whole recipe. `source` is its text, kept beside the model that it makes, and errors name `file`."""
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
@@ -161,11 +191,16 @@ class Recipe(Part):
     pretrain: Pretrain | None = None
     validation: tuple[Validation, ...] = ()
     source: str = Field(default="", exclude=True, repr=False)
+    file: str = Field(default="the recipe", exclude=True, repr=False)
 
     @property
     def batch(self) -> int:
         """Photos of a batch, all datasets together."""
         return sum(dataset.quota for dataset in self.dataset)
+
+    def refuse(self, key: KeyPath, sentence: str) -> NoReturn:
+        """Raises BadRecipe with the line that `key`, ("task", 1, "loss") say, stands on."""
+        _refuse(self.source, self.file, key, sentence)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -185,17 +220,14 @@ def parse_recipe(text: str, file: str) -> Recipe:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadRecipe(f"{file} is not TOML: {error}.") from None
-    if "source" in tables:
-        _refuse(text, file, ("source",), "unknown key 'source'; remove it")
+    for key in {"source", "file"} & tables.keys():
+        _refuse(text, file, (key,), f"unknown key {key!r}; remove it")
     try:
-        recipe = Recipe.model_validate({**tables, "source": text})
+        recipe = Recipe.model_validate({**tables, "source": text, "file": file})
     except ValidationError as errors:
         first = errors.errors(include_url=False)[0]
         _refuse(text, file, first["loc"], _sentence(first))
-    _check_names(recipe, file)
-    _check_tasks(recipe, file)
-    _check_filters(recipe, file)
-    _check_teaching(recipe, file)
+    check_recipe(recipe)
     return recipe
 
 
@@ -247,73 +279,4 @@ def _keys_of(key: KeyPath) -> list[str]:
         "validation": Validation,
     }
     part = parts.get(str(key[0]), Recipe) if len(key) > 1 else Recipe
-    return [name for name in part.model_fields if name != "source"]
-
-
-def _check_names(recipe: Recipe, file: str) -> None:
-    """Names are unique, and every dataset that is spoken of exists."""
-    groups: dict[str, list[Any]] = {"dataset": [*recipe.dataset], "task": [*recipe.task]}
-    for table, entries in groups.items():
-        seen: set[str] = set()
-        for number, entry in enumerate(entries):
-            if entry.name in seen:
-                _refuse(recipe.source, file, (table, number, "name"), f"a second [[{table}]] named {entry.name!r}")
-            seen.add(entry.name)
-    known = [dataset.name for dataset in recipe.dataset]
-    users: dict[str, list[Any]] = {"task": [*recipe.task], "validation": [*recipe.validation]}
-    for table, entries in users.items():
-        for number, entry in enumerate(entries):
-            if entry.dataset not in known:
-                sentence = f"there is no [[dataset]] named {entry.dataset!r}; there is {', '.join(known)}"
-                _refuse(recipe.source, file, (table, number, "dataset"), sentence)
-
-
-def _check_tasks(recipe: Recipe, file: str) -> None:
-    for number, task in enumerate(recipe.task):
-        if task.loss == "arcface" and task.on == "trunk":
-            sentence = 'arcface works on the embedding\'s cosines; write on = "embedding", or another loss'
-            _refuse(recipe.source, file, ("task", number, "loss"), sentence)
-    if not any(task.on == "embedding" and task.weight > 0 for task in recipe.task):
-        sentence = 'no [[task]] with a weight trains the embedding; one needs on = "embedding"'
-        _refuse(recipe.source, file, ("task", 0), sentence)
-    for dataset_number, dataset in enumerate(recipe.dataset):
-        if not any(task.dataset == dataset.name for task in recipe.task):
-            sentence = f"no [[task]] learns from {dataset.name!r}; add one or drop the dataset"
-            _refuse(recipe.source, file, ("dataset", dataset_number, "name"), sentence)
-    if recipe.augment.mixup + recipe.augment.cutmix > 1:
-        sentence = "mixup and cutmix are probabilities of one choice; together at most 1"
-        _refuse(recipe.source, file, ("augment", "mixup"), sentence)
-    for key in ("scale", "ratio"):
-        low, high = getattr(recipe.augment, key)
-        if low > high or (key == "scale" and high > 1):
-            _refuse(recipe.source, file, ("augment", key), f"{key} goes from low to high, shares at most 1")
-
-
-def _check_filters(recipe: Recipe, file: str) -> None:
-    filters: list[tuple[KeyPath, tuple[str, ...]]] = [
-        (("dataset", number, "where"), dataset.where) for number, dataset in enumerate(recipe.dataset)
-    ]
-    if recipe.pretrain:
-        filters.append((("pretrain", "where"), recipe.pretrain.where))
-    for number, validation in enumerate(recipe.validation):
-        filters.append((("validation", number, "queries"), validation.queries))
-        filters.append((("validation", number, "gallery"), validation.gallery))
-    for key, texts in filters:
-        try:
-            parse(texts)
-        except BadFilter as error:
-            _refuse(recipe.source, file, key, str(error))
-
-
-def _check_teaching(recipe: Recipe, file: str) -> None:
-    """[pretrain] has a teacher, and a teacher something to teach; the best epoch is chosen by what is measured."""
-    teacher, pretrain, best_by = recipe.teacher, recipe.pretrain, recipe.schedule.best_by
-    if pretrain and not teacher:
-        _refuse(recipe.source, file, ("pretrain",), "[pretrain] needs a [teacher] that labels its photos; add one")
-    if teacher and not pretrain and not (teacher.embedding or teacher.heads):
-        sentence = "this [teacher] teaches nothing; give embedding or heads a weight, or add [pretrain]"
-        _refuse(recipe.source, file, ("teacher",), sentence)
-    measured = [label for validation in recipe.validation for label in validation.labels]
-    if best_by and best_by not in measured:
-        known = f"it measures {', '.join(measured)}" if measured else "it has no [[validation]]"
-        _refuse(recipe.source, file, ("schedule", "best_by"), f"the recipe measures no {best_by!r}; {known}")
+    return [name for name in part.model_fields if name not in ("source", "file")]

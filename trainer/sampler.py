@@ -1,7 +1,8 @@
 """Which photos make up which batch: a pure function of the seed and the number of the step.
 
 Nothing is remembered between batches, so a resumed run gets the very batches that the killed one would have had, and
-augmentation, seeded by each draw, gives the very same pictures, whatever the number of worker processes.
+augmentation, seeded by each draw, gives the very same pictures, whatever the number of worker processes. Ranks that
+train together take parts of the same batch: how many there are changes nothing about it.
 """
 
 import math
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trainer.cycles import ProductCycles, Rows, photo_cycle
 from trainer.tables import TrainingSet
 
 
@@ -27,14 +28,14 @@ class Draw:
 class BatchSampler:
     """Batches with a fixed quota of every set. An epoch is as long as its largest set, by quota, needs to be seen once.
 
-    Each set is an endless row of cycles. A cycle draws as many photos as the set has, in random order: each photo
-    once where weights are equal, else by systematic sampling, so that a photo with weight w comes floor or ceil of
-    w * rows times. A small set just begins its next cycles while a large one is in its first.
+    Each set is an endless row of cycles (`trainer.cycles`). A small set just begins its next cycles while a large one
+    is in its first.
     """
 
     def __init__(self, sets: Sequence[TrainingSet], seed: int, epoch_steps: int | None = None) -> None:
         """`epoch_steps`: another length of an epoch; the batches stay the same."""
         self._sets, self._seed = tuple(sets), seed
+        self._products = [_product_cycles(each) for each in self._sets]
         self._cycle = lru_cache(maxsize=2 * len(self._sets))(self._draw_cycle)
         self.steps_per_epoch = epoch_steps or max(math.ceil(len(each.uris) / each.quota) for each in self._sets)
 
@@ -43,7 +44,7 @@ class BatchSampler:
         draws = []
         for number, each in enumerate(self._sets):
             for position in range(step * each.quota, (step + 1) * each.quota):
-                cycle, place = divmod(position, len(each.uris))
+                cycle, place = divmod(position, self._length(number))
                 row = int(self._cycle(number, cycle)[place])
                 draws.append(Draw(number, row, seed_of(self._seed, 1 + number, position)))
         return draws
@@ -52,16 +53,21 @@ class BatchSampler:
         """The batches of the steps from `start` to before `stop`."""
         return (self.batch(step) for step in range(start, stop))
 
-    def _draw_cycle(self, number: int, cycle: int) -> NDArray[np.int64]:
-        weights = self._sets[number].weights
+    def _length(self, number: int) -> int:
+        """Photos of a cycle of the set."""
+        products = self._products[number]
+        return products.length if products else len(self._sets[number].uris)
+
+    def _draw_cycle(self, number: int, cycle: int) -> Rows:
         rng = np.random.default_rng((self._seed, number, cycle))
-        order = rng.permutation(len(weights))
-        if np.ptp(weights) == 0:
-            return order
-        # systematic sampling: evenly spaced marks along the weights laid end to end, in random order
-        ends = np.cumsum(weights[order])
-        marks = (np.arange(len(weights)) + rng.random()) / len(weights) * ends[-1]
-        return rng.permutation(order[np.searchsorted(ends, marks, side="right").clip(max=len(weights) - 1)])
+        products = self._products[number]
+        return products.draw(rng) if products else photo_cycle(self._sets[number].weights, rng)
+
+
+def _product_cycles(each: TrainingSet) -> ProductCycles | None:
+    if each.products is None:
+        return None
+    return ProductCycles(each.products, each.weights, each.quota, each.per_product)
 
 
 def seed_of(*parts: int) -> int:

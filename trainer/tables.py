@@ -1,7 +1,8 @@
 """Tables of photos and labels -> what training and validation read: photo URIs and the numbers of their classes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadTable
+from engine.errors import BadFilter, BadTable, MissingFile
 from engine.search.filter_syntax import parse
 from engine.search.filters import matches, require_names
 from engine.sources.photos import open_photos
 from engine.sources.tables import PROBLEM, columns, read_rows
 from trainer.losses.registry import takes_many_labels
-from trainer.recipe import Dataset, Recipe, Task, Validation
+from trainer.recipe import Recipe, Task, Validation
+from trainer.toml_lines import Path as KeyPath
 
 Codes = NDArray[np.int64]
 Row = tuple[int, dict[str, Any]]  # its number in the table, from 1, and its cells
@@ -30,8 +32,11 @@ class TrainingSet:
     name: str
     quota: int  # photos of every batch
     uris: tuple[str, ...]
-    labels: Mapping[str, Codes]  # by task: [rows, k] numbers of classes, filled up with -1; no label is all -1
+    # by task: [rows, k] numbers of classes, filled up with -1; no label is all -1. Of a grouped task a column a group
+    labels: Mapping[str, Codes]
     weights: NDArray[np.float64]  # [rows] how often each is drawn, summing to 1
+    products: Codes | None = None  # [rows] the product each shows, -1 where none is said; None: drawn photo by photo
+    per_product: int = 1  # photos of each product that a batch has, where there are products
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class TrainingData:
     """Everything that is trained on. The order of sets and rows is the recipe's and the tables'."""
 
     sets: tuple[TrainingSet, ...]
-    classes: Mapping[str, tuple[str, ...]]  # by task: the labels' texts, sorted; their places are the numbers
+    classes: Mapping[str, tuple[str, ...]]  # by `Task.heads`' names: sorted texts, whose places are the numbers
 
 
 @dataclass(frozen=True)
@@ -53,35 +58,57 @@ class ValidationData:
 
 
 def read_training_data(recipe: Recipe, data: Path) -> TrainingData:
-    """Reads the recipe's datasets under the folder `data`; BadTable or MissingFile where that cannot be."""
+    """Reads the recipe's datasets under the folder `data`.
+
+    BadRecipe, with the line, where it asks for what the tables do not have; BadTable where a table is damaged.
+    """
     sets = []
     classes: dict[str, tuple[str, ...]] = {}
-    for dataset in recipe.dataset:
-        rows = _select(dataset, data, dataset.where)
-        tasks = [task for task in recipe.task if task.dataset == dataset.name]
+    for number, dataset in enumerate(recipe.dataset):
+        rows = _select(recipe, number, data, dataset.where, ("dataset", number, "where"))
         labels = {}
-        for task in tasks:
-            _require_columns(data / dataset.table, [task.label])
-            texts = [labels_of(row[task.label], many=takes_many_labels(task)) for _, row in rows]
-            classes[task.name] = _classes(task, dataset, texts)
-            labels[task.name] = _codes(texts, classes[task.name])
+        for place, task in enumerate(recipe.task):
+            if task.dataset == dataset.name:
+                found, labels[task.name] = _read_task(recipe, place, data / dataset.table, rows)
+                classes |= found
+        tasks = [task for task in recipe.task if task.dataset == dataset.name]
         weights = balanced_weights(_balancing_codes(tasks, labels, len(rows)), dataset.balance)
-        sets.append(TrainingSet(dataset.name, dataset.quota, _locate(dataset, data, rows), labels, weights))
+        sets.append(
+            TrainingSet(
+                name=dataset.name,
+                quota=dataset.quota,
+                uris=_locate(recipe, number, data, rows),
+                labels=labels,
+                weights=weights,
+                products=_read_products(recipe, number, data, rows) if dataset.per_product > 1 else None,
+                per_product=dataset.per_product,
+            )
+        )
     return TrainingData(tuple(sets), classes)
 
 
 def read_validation_data(recipe: Recipe, validation: Validation, data: Path) -> ValidationData:
-    """Reads the query and gallery rows of one [[validation]]."""
-    dataset = next(dataset for dataset in recipe.dataset if dataset.name == validation.dataset)
-    _require_columns(data / dataset.table, validation.labels)
-    queries, gallery = (_select(dataset, data, texts) for texts in (validation.queries, validation.gallery))
+    """Reads the query and gallery rows of one [[validation]]; raises as `read_training_data` does."""
+    place = recipe.validation.index(validation)
+    number, dataset = next(
+        (number, dataset) for number, dataset in enumerate(recipe.dataset) if dataset.name == validation.dataset
+    )
+    queries, gallery = (
+        _select(recipe, number, data, getattr(validation, part), ("validation", place, part))
+        for part in ("queries", "gallery")
+    )
+    for label in validation.labels:
+        key = ("validation", place, "labels")
+        _require_column(recipe, key, data / dataset.table, label)
+        if all(_text(row[label]) is None for _, row in queries):
+            recipe.refuse(key, f"no query photo of {dataset.name!r} has a {label!r}; leave it out")
 
     def texts(rows: Sequence[Row]) -> dict[str, tuple[str | None, ...]]:
         return {label: tuple(_text(row[label]) for _, row in rows) for label in validation.labels}
 
     return ValidationData(
-        queries=_locate(dataset, data, queries),
-        gallery=_locate(dataset, data, gallery),
+        queries=_locate(recipe, number, data, queries),
+        gallery=_locate(recipe, number, data, gallery),
         query_labels=texts(queries),
         gallery_labels=texts(gallery),
     )
@@ -119,45 +146,88 @@ def _rows(table: Path) -> tuple[Row, ...]:
     return rows
 
 
-def _select(dataset: Dataset, data: Path, texts: Sequence[str]) -> list[Row]:
-    """The dataset's rows that pass all filters in `texts`; BadTable when none does."""
-    table = data / dataset.table
+@contextmanager
+def _blaming(recipe: Recipe, key: KeyPath) -> Iterator[None]:
+    """What is missing or cannot be in the `with` is told as the fault of the recipe's line of `key`."""
+    try:
+        yield
+    except (MissingFile, BadFilter) as error:
+        recipe.refuse(key, str(error))
+
+
+def _select(recipe: Recipe, number: int, data: Path, texts: Sequence[str], key: KeyPath) -> list[Row]:
+    """The rows of dataset `number` that pass all filters in `texts`, which stand at `key`; BadRecipe when none does."""
+    table = data / recipe.dataset[number].table
+    with _blaming(recipe, ("dataset", number, "table")):
+        there, whole = columns(table), _rows(table)
     filter = parse(texts)
-    if filter is not None:
-        require_names(filter, columns(table), "column")
-    rows = [row for row in _rows(table) if filter is None or matches(filter, row[1])]
+    with _blaming(recipe, key):
+        if filter is not None:
+            require_names(filter, there, "column")
+    rows = [row for row in whole if filter is None or matches(filter, row[1])]
     if not rows:
-        raise BadTable(f"{table} has no row that passes {' and '.join(texts) or 'no filter'}; correct the recipe.")
+        recipe.refuse(key, f"{table} has no row that passes {' and '.join(texts) or 'no filter'}; correct the filter")
     return rows
 
 
-def _require_columns(table: Path, names: Sequence[str]) -> None:
+def _require_column(recipe: Recipe, key: KeyPath, table: Path, name: str) -> None:
     there = columns(table)
-    for name in names:
-        if name not in there:
-            near = get_close_matches(name, there, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(there)}."
-            raise BadTable(f"{table} has no column {name!r} to take labels from; {hint}")
+    if name not in there:
+        near = get_close_matches(name, there, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(there)}."
+        recipe.refuse(key, f"{table} has no column {name!r} to take labels from; {hint}")
 
 
-def _locate(dataset: Dataset, data: Path, rows: Sequence[Row]) -> tuple[str, ...]:
-    source = open_photos(data / dataset.table, data / dataset.images if dataset.images else None)
-    return tuple(source.locate(row, number) for number, row in rows)
+def _read_task(
+    recipe: Recipe, place: int, table: Path, rows: Sequence[Row]
+) -> tuple[dict[str, tuple[str, ...]], Codes]:
+    """The classes of each head of task `place`, and [rows, k] numbers of classes."""
+    task = recipe.task[place]
+    key = ("task", place, "labels" if task.labels else "label")
+    classes: dict[str, tuple[str, ...]] = {}
+    codes = []
+    for head, column in task.heads:
+        _require_column(recipe, key, table, column)
+        texts = [labels_of(row[column], many=takes_many_labels(task)) for _, row in rows]
+        classes[head] = tuple(sorted({text for labels in texts for text in labels}))
+        if not classes[head]:
+            recipe.refuse(key, f"no photo of {task.dataset!r} that is trained on has a {column!r}; leave it out")
+        if len(classes[head]) < 2:
+            sentence = f"every photo of {task.dataset!r} that is trained on has the same {column!r}"
+            recipe.refuse(key, f"{sentence}, {classes[head][0]!r}; a task needs at least 2")
+        codes.append(_codes(texts, classes[head]))
+    return classes, np.concatenate(codes, axis=1)
+
+
+def _read_products(recipe: Recipe, number: int, data: Path, rows: Sequence[Row]) -> Codes:
+    """The number of each row's product; BadRecipe where there are not as many as a batch is to have."""
+    dataset = recipe.dataset[number]
+    _require_column(recipe, ("dataset", number, "product"), data / dataset.table, dataset.product)
+    texts = [labels_of(row[dataset.product], many=False) for _, row in rows]
+    names = sorted({text for labels in texts for text in labels})
+    wanted = dataset.quota // dataset.per_product
+    if len(names) < wanted:
+        sentence = f"a quota of {dataset.quota} with {dataset.per_product} photos a product needs {wanted} products"
+        near = len(names) * dataset.per_product
+        recipe.refuse(
+            ("dataset", number, "quota"),
+            f"{sentence} and {dataset.name!r} has {len(names)}; write {near} at most, or a larger per_product",
+        )
+    return _codes(texts, names)[:, 0]
+
+
+def _locate(recipe: Recipe, number: int, data: Path, rows: Sequence[Row]) -> tuple[str, ...]:
+    dataset = recipe.dataset[number]
+    images = data / dataset.images if dataset.images else None
+    if images is not None and not images.exists():
+        recipe.refuse(("dataset", number, "images"), f"there is no {images}; correct images or --data")
+    source = open_photos(data / dataset.table, images)
+    return tuple(source.locate(row, place) for place, row in rows)
 
 
 def _text(cell: object) -> str | None:
     text = "" if cell is None else str(cell).strip()
     return text or None
-
-
-def _classes(task: Task, dataset: Dataset, texts: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    classes = sorted({text for labels in texts for text in labels})
-    if len(classes) < 2:
-        raise BadTable(
-            f"The task {task.name!r} finds {len(classes)} different {task.label!r} in the rows of "
-            f"{dataset.name!r} it trains on; it needs at least 2."
-        )
-    return tuple(classes)
 
 
 def _codes(texts: Sequence[tuple[str, ...]], classes: Sequence[str]) -> Codes:
@@ -170,7 +240,7 @@ def _codes(texts: Sequence[tuple[str, ...]], classes: Sequence[str]) -> Codes:
 
 def _balancing_codes(tasks: Sequence[Task], labels: Mapping[str, Codes], rows: int) -> Codes:
     """The classes that `balance` evens out: of the dataset's first task with one label a photo."""
-    single = [task.name for task in tasks if not takes_many_labels(task)]
+    single = [task.name for task in tasks if not takes_many_labels(task) and not task.labels]
     return labels[single[0]][:, 0] if single else np.full(rows, -1, np.int64)
 
 

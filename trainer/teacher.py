@@ -16,6 +16,7 @@ from engine.errors import BadRecipe, MissingFile, WrongModel
 from engine.vision.model import HEADS_FILE, Model
 from engine.vision.preprocess import Preprocess
 from trainer.losses.distillation import embedding_distance, head_divergence, similarity_distance
+from trainer.losses.task_loss import TaskLoss
 from trainer.network import Network, Outputs
 from trainer.recipe import Recipe, read_recipe
 
@@ -75,30 +76,47 @@ class Distillation:
         self._teacher = TeachingModel(Model.open(options.model), prepared, device)
         self._same_length = self._teacher.spec.dim == recipe.embedding.dim
         known = {head.name: head.classes for head in self._teacher.spec.heads}
-        heads = [task.name for task in recipe.task if task.on == "trunk" and known.get(task.name) == classes[task.name]]
-        self._heads = heads if options.heads else []
+        own = [(task.name, name) for task in recipe.task if task.on == "trunk" for name, _ in task.heads]
+        heads = [name for _, name in own if known.get(name) == classes[name]]
+        self._heads = tuple(heads) if options.heads else ()
+        self._tasks = {task: tuple(name for of, name in own if of == task) for task, _ in own}
         if options.heads and not heads:
             raise BadRecipe(
                 f"The teacher {options.model} shares no head with this recipe's tasks on the trunk, by name and "
                 f"classes (it has {', '.join(known) or 'none'}); write heads = 0 in [teacher], or name a task alike."
             )
 
-    def __call__(self, photos: Tensor, outputs: Outputs, student: Network) -> dict[str, Tensor]:
-        """Weighted terms by name, for the pictures the student has just seen."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the terms are called in the record of a training."""
+        embedding = ("teacher's embedding",) if self._options.embedding else ()
+        return (*embedding, "teacher's heads") if self._heads else embedding
+
+    def __call__(self, photos: Tensor, outputs: Outputs, student: Network) -> list[Tensor]:
+        """Weighted terms in the order of `names`, for the pictures the student has just seen."""
         lesson = self._teacher(photos)
-        terms: dict[str, Tensor] = {}
+        terms: list[Tensor] = []
         if self._options.embedding:
             distance = embedding_distance if self._same_length else similarity_distance
-            terms["teacher's embedding"] = self._options.embedding * distance(outputs.embedding, lesson.embedding)
+            terms.append(self._options.embedding * distance(outputs.embedding, lesson.embedding))
         if self._heads:
+            layers = self._student_heads(student)
+            temperature = self._options.temperature
             each = [
-                head_divergence(
-                    student.head_logits(name, outputs.features), lesson.logits[name], self._options.temperature
-                )
+                head_divergence(F.linear(outputs.features, *layers[name]), lesson.logits[name], temperature)
                 for name in self._heads
             ]
-            terms["teacher's heads"] = self._options.heads * torch.stack(each).sum()
+            terms.append(self._options.heads * torch.stack(each).sum())
         return terms
+
+    def _student_heads(self, student: Network) -> dict[str, tuple[Tensor, Tensor]]:
+        """Weight and bias, with gradients, by the head's name."""
+        found: dict[str, tuple[Tensor, Tensor]] = {}
+        for task, names in self._tasks.items():
+            loss = student.losses[task]
+            assert isinstance(loss, TaskLoss)
+            found |= dict(zip(names, loss.heads(), strict=True))
+        return found
 
 
 def _load_network(model: Model) -> Network:

@@ -1,7 +1,6 @@
 """From a recipe to a model directory: what `lookalike train` calls."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,19 @@ from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
 from trainer.checkpoint import FILE, load_best, load_checkpoint, require_same
 from trainer.export import CHECK_PHOTOS, Export, export_model
-from trainer.loop import Machine, Trainer
+from trainer.loop import Trainer
+from trainer.machine import Machine
 from trainer.network import Network
 from trainer.photos import read_photos
-from trainer.pretrain import FOLDER, images_of, load_learnt, pretraining_recipe, teach_photos
+from trainer.pretrain import FOLDER, images_of, load_learnt, pretraining_recipe, taught_table, teach_photos
 from trainer.recipe import Recipe
 from trainer.report import best_epoch, read_metrics
 from trainer.report_page import write_report
-from trainer.sampler import BatchSampler, seed_of
+from trainer.sampler import seed_of
 from trainer.tables import TrainingData, ValidationData, read_training_data, read_validation_data
 from trainer.tensorboard import Board
 from trainer.torchvision_shim import timm
 from trainer.trunk import load_trunk_weights, make_trunk
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a training would do, for `--dry-run`."""
-
-    parameters: int
-    trunk_parameters: int
-    feature_dim: int
-    tasks: tuple[tuple[str, str, str, int, int], ...]  # name, loss, on, classes, photos with a label
-    sets: tuple[tuple[str, int, int, int], ...]  # name, photos, photos of a batch, photos of an epoch
-    steps_per_epoch: int
-    validations: tuple[tuple[str, int, int, int], ...]  # dataset, queries, gallery photos, queries that are trained on
 
 
 def train(
@@ -50,13 +37,16 @@ def train(
     machine: Machine | None = None,
     tensorboard: Path | None = None,
     progress: Progress = SILENT,
-) -> Export:
+) -> Export | None:
     """Trains by `recipe` on the tables under `data` and writes the model directory `out`.
 
     `weights` stands in for the recipe's ("hub", "none" or a file); `resume` goes on with the checkpoint in `out`, or
     begins where there is none; `tensorboard` is a folder for its curves. Raises what bad recipes, tables, weights and
     losses are; `out` keeps its model then.
+
+    Ranks that train together (`machine.ranks`) must see the same files; only the first exports, the others return None.
     """
+    machine = machine or Machine.here()
     progress.start("tables")
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
@@ -79,16 +69,18 @@ def train(
         validations=validations,
         preprocess=preprocess,
         out=out,
-        machine=machine or Machine.here(),
+        machine=machine,
         progress=progress,
     )
     if going_on and trainer.restore():
         progress.note(f"Going on after step {trainer.step} of {trainer.total_steps}.")
     elif (out / FILE).is_file():
         progress.note(f"Beginning anew; {out / FILE} of an earlier training is replaced after the first epoch.")
-    if tensorboard:
+    if tensorboard and trainer.leads:
         trainer.board = Board.open(tensorboard, trainer.step)
     trainer.run()
+    if not trainer.leads:
+        return None
     network = trainer.best_network
     _load_best(recipe, network, out)
     return _export(
@@ -115,37 +107,6 @@ def export_only(recipe: Recipe, data: Path, out: Path, *, progress: Progress = S
     validations = read_validations(recipe, data)
     preprocess = serving_preprocess(network, recipe)
     return _export(recipe, network, training_data, validations, preprocess=preprocess, out=out, progress=progress)
-
-
-def plan(recipe: Recipe, data: Path) -> Plan:
-    """Reads the tables and makes the network, and says what training would be; no weights are needed."""
-    training_data = read_training_data(recipe, data)
-    network = make_network(recipe, training_data, weights="none")
-    steps = BatchSampler(training_data.sets, recipe.seed, recipe.schedule.epoch_steps).steps_per_epoch
-    labels = {name: codes for each in training_data.sets for name, codes in each.labels.items()}
-    trained = {uri for each in training_data.sets for uri in each.uris}
-    validations = read_validations(recipe, data)
-    return Plan(
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        trunk_parameters=sum(parameter.numel() for parameter in network.trunk.parameters()),
-        feature_dim=network.channels,
-        tasks=tuple(
-            (
-                task.name,
-                task.loss,
-                task.on,
-                len(training_data.classes[task.name]),
-                int((labels[task.name] >= 0).any(axis=1).sum()),
-            )
-            for task in recipe.task
-        ),
-        sets=tuple((each.name, len(each.uris), each.quota, steps * each.quota) for each in training_data.sets),
-        steps_per_epoch=steps,
-        validations=tuple(
-            (recipe.validation[number].dataset, len(each.queries), len(each.gallery), len(trained & set(each.queries)))
-            for number, each in validations.items()
-        ),
-    )
 
 
 def make_network(recipe: Recipe, data: TrainingData, *, weights: str) -> Network:
@@ -187,7 +148,7 @@ def _pretrain(
     *,
     weights: str | None,
     resume: bool,
-    machine: Machine | None,
+    machine: Machine,
     progress: Progress,
 ) -> None:
     """Trains on what [teacher] says of [pretrain]'s photos, in a folder of its own; `network` gets the weights.
@@ -195,9 +156,12 @@ def _pretrain(
     With `resume` it goes on where it stopped; where it had finished, nothing is left to do but to export.
     """
     folder = out / FOLDER
-    table = teach_photos(recipe, data, folder, progress)
-    taught = pretraining_recipe(recipe, table, images_of(recipe, data))
+    if machine.ranks.leads:
+        teach_photos(recipe, data, folder, progress)
+    machine.ranks.wait()
+    taught = pretraining_recipe(recipe, taught_table(recipe, data, folder), images_of(recipe, data))
     train(taught, data, folder, weights=weights, resume=resume, machine=machine, progress=progress)
+    machine.ranks.wait()  # until the first one has exported
     load_learnt(network, folder)
 
 

@@ -25,7 +25,7 @@ class FeatureMap:
 def make_trunk(trunk: Trunk, *, pretrained: bool = False) -> nn.Module:
     """timm's model of that name without its classifier; BadRecipe or MissingFile where there is none to be had."""
     known = timm.list_models()
-    if trunk.name not in known:
+    if trunk.name.partition(".")[0] not in known:  # after a dot: which of timm's weights
         near = get_close_matches(trunk.name, known, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() says which there are."
         raise BadRecipe(f"timm has no model {trunk.name!r}; {hint}")

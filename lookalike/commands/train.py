@@ -1,15 +1,20 @@
 """`lookalike train`: photos and labels -> a model directory, as a recipe says."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from engine.telemetry import SILENT, Progress
 from lookalike.console import progress, say, show_table
+from lookalike.training_plan import show_plan
 
 if TYPE_CHECKING:
-    from trainer.training import Plan
+    from trainer.export import Export
+    from trainer.ranks import Ranks
 
 
 @click.command("train")
@@ -41,25 +46,32 @@ def command(
     A killed training goes on with --resume. The directory gets the model, checkpoint.pt, metrics.jsonl, curves.png and
     report.html, a page to look at; a model that was there is replaced at the end, and only if the new one proves equal
     to what was trained.
+
+    Several processes share each batch where torchrun starts them: torchrun --nproc-per-node 8 -m lookalike train …
     """
     # before torch loads its OpenMP: threads that wait must not spin on cores that others need
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _require_torch()
     from trainer import training
-    from trainer.loop import Machine
+    from trainer.machine import Machine
     from trainer.optimise import keep_freed_memory
+    from trainer.plan import plan
+    from trainer.ranks import joined
     from trainer.recipe import read_recipe, with_epochs
 
     parsed = read_recipe(recipe)
     if epochs is not None:
         parsed = with_epochs(parsed, epochs, str(recipe))
-    if dry_run:
-        _show_plan(training.plan(parsed, data))
-        return
     keep_freed_memory()
-    with progress() as listener:
+    with joined() as ranks, _progress_of(ranks) as listener:
+        machine = Machine.here(workers, ranks)
+        if dry_run:
+            planned = plan(parsed, data, machine)
+            if ranks.leads:
+                show_plan(planned)
+            return
         if export_only:
-            export = training.export_only(parsed, data, out, progress=listener)
+            export: Export | None = training.export_only(parsed, data, out, progress=listener)
         else:
             export = training.train(
                 parsed,
@@ -68,9 +80,24 @@ def command(
                 weights=weights,
                 resume=resume,
                 tensorboard=tensorboard,
-                machine=Machine.here(workers),
+                machine=machine,
                 progress=listener,
             )
+    if export is not None:
+        _show_export(export, out)
+
+
+@contextmanager
+def _progress_of(ranks: "Ranks") -> Iterator[Progress]:
+    """Of processes that train together only the first one talks."""
+    if not ranks.leads:
+        yield SILENT
+        return
+    with progress() as listener:
+        yield listener
+
+
+def _show_export(export: "Export", out: Path) -> None:
     spec = export.model.spec
     for dataset, figures in spec.training["validation"].items():
         rows = [(label, f"{value:.4f}") for label, value in figures.items()]
@@ -91,14 +118,3 @@ def _require_torch() -> None:
         raise MissingPackage(
             "Training needs torch and timm, which are not installed; run pip install 'lookalike[train]'."
         )
-
-
-def _show_plan(plan: "Plan") -> None:
-    say(
-        f"{plan.parameters:,} parameters, {plan.trunk_parameters:,} of them in the trunk; {plan.feature_dim} features; "
-        f"{plan.steps_per_epoch} steps an epoch."
-    )
-    show_table("Batches", ("dataset", "photos", "of each batch", "of each epoch"), plan.sets)
-    show_table("Tasks", ("task", "loss", "on", "classes", "labelled photos"), plan.tasks)
-    if plan.validations:
-        show_table("Validation", ("dataset", "queries", "gallery", "queries trained on"), plan.validations)

@@ -12,7 +12,7 @@ import torch
 
 from tests.trainer.shapes import shapes_recipe
 from trainer import training
-from trainer.loop import Machine
+from trainer.machine import Machine
 from trainer.recipe import Recipe
 
 EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "open"})

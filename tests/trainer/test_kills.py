@@ -14,7 +14,7 @@ from trainer import training
 from trainer.answers import FILE as ANSWERS_FILE
 from trainer.answers import read_answers
 from trainer.checkpoint import BEST_FILE, FILE, load_best, load_checkpoint
-from trainer.loop import Machine
+from trainer.machine import Machine
 from trainer.report import read_metrics
 from trainer.report_page import FILE as REPORT_FILE
 

@@ -55,6 +55,10 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_right_one() -> No
         ("image_size = 32", 'image_size = "big"', "image_size = 'big' in [trunk]"),
         ('queries = "split=val"', 'queries = "split"', "cannot be read"),
         ("mixup = 0.3", "mixup = 0.9", "at most 1"),
+        ("quota = 8", "quota = 8\nper_product = 3", "no whole number of products with 3 photos each; write 6"),
+        ('name = "tags"', 'name = "ta.gs"', "has a dot"),
+        ('label = "tags"', 'labels = ["tags"]', "labels is for grouped_softmax"),
+        ('label = "category"', 'sampled_classes = 5\nlabel = "category"', "for losses with proxies on the embedding"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_line(old: str, new: str, says: str) -> None:
@@ -75,6 +79,35 @@ def test_the_line_is_that_of_the_right_one_of_several_tables() -> None:
 
 def test_arcface_belongs_on_the_embedding() -> None:
     assert "arcface works on the embedding" in refusal('loss = "multilabel_softmax"', 'loss = "arcface"')
+
+
+def task_refusal(*lines: str) -> str:
+    """What is said of a [[task]] on the embedding with these lines besides; it must name the last of them."""
+    text = RECIPE.replace('on = "embedding"', "\n".join(['on = "embedding"', *lines]))
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if each == lines[-1])
+    with pytest.raises(BadRecipe, match=f"line {line}:") as refused:
+        parse_recipe(text, "shapes.toml")
+    return str(refused.value)
+
+
+def test_settings_that_contradict_a_loss_are_named_with_their_line() -> None:
+    pairs = ('loss = "pairwise"',)
+    assert "lower distance to a higher" in task_refusal(*pairs, "positive_margins = [0.7, 0.1]")
+    assert "no one target to smooth" in task_refusal(*pairs, "label_smoothing = 0.1")
+    assert "for losses with proxies" in task_refusal(*pairs, "sampled_classes = 10")
+    apart = ('loss = "multilabel_arcface"', 'positives = "apart"')
+    assert "no one target to smooth" in task_refusal(*apart, "label_smoothing = 0.1")
+
+
+def test_a_grouped_task_takes_several_columns_on_the_trunk() -> None:
+    grouped = 'loss = "grouped_softmax"'
+    assert "write labels = [" in refusal('label = "tags"\nloss = "multilabel_softmax"', f'label = "tags"\n{grouped}')
+    assert "names a column twice" in refusal(
+        'label = "tags"\nloss = "multilabel_softmax"', f'labels = ["a", "a"]\n{grouped}'
+    )
+    assert "for heads on the features" in refusal(
+        'label = "product_id"\non = "embedding"', f'labels = ["a", "b"]\n{grouped}\non = "embedding"'
+    )
 
 
 def test_the_embedding_needs_a_task() -> None:

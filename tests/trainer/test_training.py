@@ -24,7 +24,8 @@ from tests.trainer.shapes import RECIPE, draw_shapes, shapes_recipe
 from trainer import training
 from trainer.checkpoint import load_checkpoint
 from trainer.export import TOLERANCE, Export, compare
-from trainer.loop import Machine
+from trainer.machine import Machine
+from trainer.plan import ValidationPlan, plan
 from trainer.recipe import Recipe
 from trainer.report import read_metrics
 from trainer.tables import read_training_data
@@ -66,7 +67,9 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def export(data: Path, out: Path) -> Export:
     """The whole training, uninterrupted."""
-    return training.train(shapes_recipe(), data, out, machine=HERE)
+    exported = training.train(shapes_recipe(), data, out, machine=HERE)
+    assert exported is not None
+    return exported
 
 
 def weights_in(directory: Path) -> Mapping[str, torch.Tensor]:
@@ -109,6 +112,7 @@ def test_the_record_has_a_line_an_epoch_and_the_figures_when_they_are_due(export
     assert export.model.spec.training["validation"] == lines[-1]["validation"]
     assert lines[-1]["losses"].keys() == {"product", "shape", "tags"}
     assert lines[-1]["loss"] < lines[0]["loss"]
+    assert all(0 <= line["waiting"] <= 1 for line in lines)
 
 
 def test_the_model_serves_what_was_trained(export: Export, data: Path) -> None:
@@ -193,6 +197,7 @@ def test_comments_do_not_make_another_recipe(export: Export, data: Path, out: Pa
     shutil.copytree(out, tmp_path / "copy")
     recipe = shapes_recipe(("seed = 3", "# three\nseed = 3"))
     again = training.train(recipe, data, tmp_path / "copy", resume=True, machine=HERE)
+    assert again is not None
     assert again.model.spec.model_id == export.model.spec.model_id
 
 
@@ -239,5 +244,5 @@ def test_queries_that_are_trained_on_are_told(data: Path, tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         training.train(recipe, data, tmp_path, machine=HERE, progress=listener)
     assert "Mind: 6 query photos of validation 1 are trained on too." in listener.notes
-    assert training.plan(recipe, data).validations == (("shapes", 6, 30, 6),)
-    assert training.plan(shapes_recipe(), data).validations == (("shapes", 6, 30, 0),)
+    assert plan(recipe, data, HERE).validations == (ValidationPlan("shapes", 6, 30, 6),)
+    assert plan(shapes_recipe(), data, HERE).validations == (ValidationPlan("shapes", 6, 30, 0),)

@@ -5,9 +5,11 @@ Deng et al., "ArcFace: additive angular margin loss", arXiv:1801.07698, eq. 3.
 
 import math
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainer.losses.softmax import Proxies, softmax_loss
+from trainer.losses.classifiers import make_classifier
+from trainer.losses.softmax import softmax_loss
+from trainer.losses.task_loss import ClassLoss, full_precision
 from trainer.recipe import Task
 
 EPSILON = 1e-7  # keeps cosines inside (-1, 1), where the sine's gradient is finite
@@ -27,21 +29,18 @@ def cosine_of_wider_angle(cosine: Tensor, margin: float) -> Tensor:
 
 def arcface_loss(cosines: Tensor, labels: Tensor, scale: float, margin: float, smoothing: float = 0.0) -> Tensor:
     """[n, classes] cosines in [-1, 1], [n, 1] true classes -> [n] losses."""
+    cosines = full_precision(cosines)
     true = cosines.gather(1, labels)
     logits = cosines.scatter(1, labels, cosine_of_wider_angle(true, margin))
     return softmax_loss(scale * logits, labels, smoothing)
 
 
-class ArcFace(nn.Module):
+class ArcFace(ClassLoss):
     """One proxy a class on the embedding, with ArcFace's margin and scale."""
 
-    multilabel = False
-
     def __init__(self, task: Task, dim: int, classes: int) -> None:
-        super().__init__()
-        self.classifier = Proxies(dim, classes)
+        super().__init__(make_classifier(task, dim, classes))
         self.scale, self.margin, self.smoothing = task.scale, task.margin, task.label_smoothing
 
-    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """[n, dim] inputs of length 1, [n, 1] true classes -> [n] losses."""
-        return arcface_loss(self.classifier(inputs), labels, self.scale, self.margin, self.smoothing)
+    def photo_losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return arcface_loss(outputs, labels, self.scale, self.margin, self.smoothing)
