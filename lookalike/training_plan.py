@@ -44,8 +44,9 @@ def _show_cost(cost: "Cost", ranks: int) -> None:
     show_table("Memory", ("for", "GB"), [*rows, ("in all", _gigabytes(total))])
     whose = "The process" if ranks == 1 else f"Each of {ranks} processes"
     say(
-        f"{whose} needs that much for the {cost.photos} photos it has of a batch. The network takes {cost.photos_per_second:.1f} photos/s here, {cost.photos / cost.photos_per_second:.1f} s a "
-        f"step; a worker reads {cost.read_per_second:.0f} photos/s the first time."
+        f"{whose} needs that much for the {cost.photos} photos it has of a batch. The network takes "
+        f"{cost.photos_per_second:.1f} photos/s here, {cost.photos / cost.photos_per_second:.1f} s a step; a worker "
+        f"reads {cost.read_per_second:.0f} photos/s the first time."
     )
 
 
