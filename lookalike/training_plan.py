@@ -41,11 +41,12 @@ def show_plan(plan: "Plan") -> None:
 def _show_cost(cost: "Cost", ranks: int) -> None:
     total = sum(cost.memory.values())
     rows = [(name, _gigabytes(size)) for name, size in cost.memory.items()]
-    whose = "a process" if ranks == 1 else f"each of {ranks} processes"
-    show_table(f"Memory of {whose}, {cost.photos} photos a step", ("for", "GB"), [*rows, ("in all", _gigabytes(total))])
+    show_table("Memory", ("for", "GB"), [*rows, ("in all", _gigabytes(total))])
+    whose = "The process" if ranks == 1 else f"Each of {ranks} processes"
     say(
-        f"The network takes {cost.photos_per_second:.1f} photos/s here, {cost.photos / cost.photos_per_second:.1f} s a "
-        f"step; a worker reads {cost.read_per_second:.0f} photos/s the first time."
+        f"{whose} needs that much for the {cost.photos} photos it has of a batch. The network takes "
+        f"{cost.photos_per_second:.1f} photos/s here, {cost.photos / cost.photos_per_second:.1f} s a step; a worker "
+        f"reads {cost.read_per_second:.0f} photos/s the first time."
     )
 
 

@@ -219,10 +219,8 @@ class Trainer:
         (losses.new_tensor([*self._weights.values()]) * losses).sum().backward()
         norm = clip_gradients(self.network, self.recipe.schedule.clip)
         of_proxies = proxy_gradients(drawn, self._ranks)
-        self._require_finite({"The gradient's norm": norm})
-        self._require_finite(
-            {f"The gradient's norm of {name}": float(each.norm()) for name, each in of_proxies.items()}
-        )
+        norms = {f"The norm of {name}'s gradient": float(each.norm()) for name, each in of_proxies.items()}
+        self._require_finite({"The gradient's norm": norm, **norms})
         self._optimizer.step()
         self._banks.learn(drawn, of_proxies, self._proxy_rate())
         if self._average:

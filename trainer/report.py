@@ -11,8 +11,8 @@ METRICS_FILE = "metrics.jsonl"
 CURVES_FILE = "curves.png"
 
 Line = Mapping[str, Any]
-"""epoch, step, loss, losses by task, learning_rate, seconds, photos_per_second, waiting (the share of the seconds
-in which there was no batch to train on), gem_p; validation by dataset and label."""
+"""epoch, step, loss, losses by task, learning_rate, seconds, photos_per_second, waiting (the share of the seconds that
+passed without a batch to train on), gem_p; validation by dataset and label."""
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
