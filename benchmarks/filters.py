@@ -365,7 +365,7 @@ def main() -> None:
             built = round(perf_counter() - start, 1)
             figures["engines"][name] = {"build_seconds": built, **measure(engine, shop, given.seconds)}
         print(table(name, figures["engines"][name]))
-    write_json(given.json or HERE / "results" / f"filters-{given.rows}.json", figures)
+        write_json(given.json or HERE / "results" / f"filters-{given.rows}.json", figures)
     _picture(figures, given.picture or HERE.parent / "docs" / f"filters-{given.rows}.png")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import MADV_RANDOM
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,6 +89,8 @@ class Shard:
         codes = ShardCodes.open(codes_path, quantizer)
         try:
             vectors = np.load(vectors_path, mmap_mode="r")
+            # rows are read here and there: where memory is short, reading ahead drives out what is wanted
+            vectors.base.madvise(MADV_RANDOM)
         except (ValueError, EOFError) as wrong:
             raise _damaged(vectors_path, wrong) from None
         try:
