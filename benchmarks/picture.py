@@ -56,8 +56,9 @@ def draw(
         axis.set(title=heading, xlabel=x, xscale="log" if log_x else "linear")
         axis.set_yscale("linear" if heading in linear else "log")
         for scale in (axis.xaxis, axis.yaxis):
-            scale.set_major_formatter("{x:g}")
+            scale.set_major_formatter("{x:,.9g}")
         axis.xaxis.set_minor_formatter("")
+        axis.yaxis.set_minor_formatter(lambda value, _: f"{value:,.9g}" if f"{value:e}"[0] in "25" else "")
         if heading in linear:
             axis.set_ylim(top=1.01)
         axis.grid(visible=True, color="#ece9e4", linewidth=0.7)
