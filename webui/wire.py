@@ -228,8 +228,8 @@ class PhotoQuery(Request):
 
 class Health(Answer):
     """What answers here. It knows the catalogue up to its change `change_number`; `stale` says that it cannot follow
-    the catalogue at present and answers as before; `live_photos` are newer than the generation and compared one by one in
-    every search, so it is merged before they are many."""
+    the catalogue at present and answers as before; `live_photos` are newer than the generation, and every search
+    compares them one by one."""
 
     status: Literal["ok"]
     products: int
