@@ -116,7 +116,7 @@ class _Search:
         best = best_products(self._ordinals, np.arange(len(self._cosines)), self._cosines, goal.at).scores
         truth = Truth(min(goal.at, len(best)), float(best[: goal.at][-1]))
 
-        def worst_shown(_: int, lists: int) -> float:
+        def worst_shown(_start: int, lists: int, _until: int) -> float:
             seen = slice(0, int(self._ends[lists - 1]))
             rows = np.arange(seen.stop)
             shown = best_products(self._ordinals[seen], rows, self._cosines[seen], truth.wanted).scores

@@ -25,7 +25,7 @@ AT = 10
 ASKED = 500  # queries, half of them to choose on
 HOLD_OUT_FROM = 5000  # products; smaller catalogues need all of them to train on
 DEPTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048)  # photos re-ranked per query
-FILTER_BUDGET = 1000  # photos that pass a filter and are simply all compared: about the work of a search without filter
+FILTER_BUDGET = 8000  # photos that pass a filter and are simply all compared, which is less work than planning
 ASKED_FILTERED = 64  # queries with filters, in each half
 
 

@@ -63,23 +63,26 @@ class Misses:
         return float(np.interp(np.log(share / self.caution), steps, self._code_excess[::-1]))
 
     def follow(
-        self, similarities: Floats, survivors: Ints, visit: Callable[[int, int], float], *, k: int, allowed: float
+        self, similarities: Floats, survivors: Ints, visit: Callable[[int, int, int], float], *, k: int, allowed: float
     ) -> Reach:
         """Visits lists, nearest first, until the rest holds no more than the share `allowed` of the k best.
 
         `similarities` [n] falling and `survivors` [n] of the lists; `visit` looks into the lists from one place to
-        before another and returns the k-th best cosine of all it has seen, -inf while there are fewer.
+        before another and returns the k-th best cosine of all it has seen, -inf while there are fewer. It is also told
+        before which place the search would end if it found nothing better.
         """
         seen = np.cumsum(survivors)
         start, end = 0, _place(seen, FIRST * k)
+        until = end
         while True:
-            floor = visit(start, end)
+            floor = visit(start, end, until)
             expected = self.caution / k * survivors[end:] * self.shares(similarities[end:], floor)
             left = np.append(np.cumsum(expected[::-1])[::-1], 0.0)  # [n - end + 1] misses when stopping after each
             more = int(np.argmax(left <= allowed))
             if more == 0:
                 return Reach(end, float(left[0]))
-            start, end = end, min(end + more, max(end + 1, _place(seen, STRIDE * int(seen[end - 1]))))
+            until = end + more
+            start, end = end, min(until, max(end + 1, _place(seen, STRIDE * int(seen[end - 1]))))
 
 
 def _place(seen: Ints, wanted: int) -> int:

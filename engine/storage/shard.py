@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
 from engine.storage.files import link, replacing
+from engine.storage.flat import FlatRows
 from engine.storage.ivf import BLOCK, Quantizer, ShardCodes
 from engine.storage.products import read_table, write_table
 from engine.storage.texts import Texts
@@ -114,6 +115,11 @@ class Shard:
         """[rows] the sha256 of each photo's file, 32 bytes."""
         hashes: list[bytes] = self._content_hashes.to_pylist()
         return hashes
+
+    @cached_property
+    def flat(self) -> FlatRows:
+        """All rows, to be compared in place."""
+        return FlatRows(self.vectors)
 
     @property
     def contents(self) -> NDArray[np.uint8]:

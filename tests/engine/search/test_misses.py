@@ -76,7 +76,7 @@ class World:
         self.visits: list[tuple[int, int]] = []
 
     def follow(self, misses: Misses, k: int, allowed: float):  # type: ignore[no-untyped-def]
-        def visit(start: int, end: int) -> float:
+        def visit(start: int, end: int, _until: int) -> float:
             self.visits.append((start, end))
             seen = np.sort(np.concatenate(self.cosines[:end]))[::-1]
             return float(seen[k - 1]) if len(seen) >= k else -np.inf
