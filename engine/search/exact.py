@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.search.codes import best_columns
 from engine.search.cores import in_parts
 from engine.search.gallery import Gallery
 from engine.search.selection import Selection
@@ -27,7 +28,5 @@ def best_photos(gallery: Gallery, queries: Floats, selection: Selection, depth: 
 
     parts = [part for found in in_parts(len(chunks), 1, look) for part in found]
     scores, rows = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
-    if rows.shape[1] > depth:
-        best = np.argpartition(-scores, depth - 1, axis=1)[:, :depth]
-        rows = np.take_along_axis(rows, best, axis=1)
-    return np.unique(rows[rows >= 0])
+    _, best = best_columns(scores, rows, depth)
+    return np.unique(best[best >= 0])
