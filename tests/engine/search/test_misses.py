@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.search.misses import FIRST, Misses
+from engine.search.misses import FIRST, Misses, Reach
 from engine.storage.manifest import FilterCalibration
 
 TAILS = tuple(0.5 / 2**step for step in range(14))
@@ -75,7 +75,7 @@ class World:
         ]
         self.visits: list[tuple[int, int]] = []
 
-    def follow(self, misses: Misses, k: int, allowed: float):  # type: ignore[no-untyped-def]
+    def follow(self, misses: Misses, k: int, allowed: float) -> Reach:
         def visit(start: int, end: int, _until: int) -> float:
             self.visits.append((start, end))
             seen = np.sort(np.concatenate(self.cosines[:end]))[::-1]
