@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from mmap import MADV_RANDOM
+from mmap import MADV_RANDOM, MADV_WILLNEED, PAGESIZE
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,6 +105,14 @@ class Shard:
         if vectors.shape[1:] != (quantizer.dim,) or vectors.dtype != np.float16:
             raise _damaged(vectors_path, f"it holds {vectors.dtype} {list(vectors.shape)}")
         return shard
+
+    def read_through(self, start: int, end: int) -> NDArray[np.float16]:
+        """The vectors of the rows from `start` to before `end`, where all are read in order: ahead of time."""
+        row = self.vectors.strides[0]
+        whole: Any = self.vectors.base  # the mapped file
+        begin = (len(whole) - self.vectors.nbytes + start * row) // PAGESIZE * PAGESIZE
+        whole.madvise(MADV_WILLNEED, begin, min(2 * (end - start) * row, len(whole) - begin))  # and as many again
+        return np.asarray(self.vectors[start:end])
 
     def uri(self, row: int) -> str:
         """Where the bytes of the row's photo are."""
