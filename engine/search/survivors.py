@@ -23,6 +23,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 FOLLOWED = 8  # times as many codes are followed as photos are compared without a filter
+DOUBT = 2  # times the cost of comparing all in place that visits may be foretold to cost: they often find enough before
 DEEPER = 16  # times as many again where too many of them promise something
 
 
@@ -64,6 +65,8 @@ class SurvivorScan:
             lists = np.flatnonzero(sizes)  # a list without survivors is no visit
             self._lists = lists[np.argsort(-nearest[lists], kind="stable")]
             self._similarities = similarities[:, self._lists]
+            if self._lie_far(nearest, sizes) and self._foretold_dear(nearest[self._lists], sizes[self._lists]):
+                return None
         try:
             reach = self.misses.follow(
                 nearest[self._lists], sizes[self._lists], self._visit, k=self.k, allowed=self.allowed / 2
@@ -73,6 +76,19 @@ class SurvivorScan:
         self.lists_visited = reach.lists
         self.missed += reach.missed
         return self._ranking()
+
+    def _lie_far(self, nearest: Floats, sizes: Ints) -> bool:
+        """Whether the lists that a search without a filter would visit hold fewer survivors than are wanted."""
+        visited = min(self.gallery.generation.manifest.nprobe, len(nearest))
+        return int(sizes[np.argpartition(-nearest, visited - 1)[:visited]].sum()) < self.k
+
+    def _foretold_dear(self, nearest: Floats, sizes: Ints) -> bool:
+        """Whether the visits to come would cost more than comparing every survivor in place, as far as can be told."""
+        lists = self.misses.foretell(nearest, sizes, k=self.k, allowed=self.allowed / 2)
+        return self._cost(0, lists) > self._in_place()
+
+    def _in_place(self) -> int:
+        return cost_in_place(len(self.selection.rows), self.gallery.rows)
 
     def _visit(self, start: int, end: int, until: int) -> float:
         """Looks into the lists from one place to before another; the k-th best cosine so far. Raises _TooDear."""
@@ -89,11 +105,11 @@ class SurvivorScan:
         return self._floor
 
     def _pay(self, start: int, end: int, until: int) -> None:
-        """Raises _TooDear where the visits up to this one cost more than comparing every survivor in place, or all that
-        are expected twice as much: what is found on the way often spares the rest."""
-        in_place = cost_in_place(len(self.selection.rows), self.gallery.rows)
+        """Raises _TooDear where the visits up to this one, or all that are expected, cost more than comparing every
+        survivor in place."""
+        in_place = self._in_place()
         self._paid += self._cost(start, end)
-        if start and (self._paid > in_place or self._cost(start, until) > 2 * in_place):
+        if start and (self._paid > in_place or self._cost(start, until) > DOUBT * in_place):
             raise _TooDear
 
     def _cost(self, start: int, end: int) -> int:
