@@ -13,7 +13,7 @@ from engine.search.codes import Lists, best_codes
 from engine.search.exact import best_photos
 from engine.search.gallery import Gallery
 from engine.search.group import PHOTOS_LIKELY, Ranking, best_products
-from engine.search.plan import COMPARISON_COST, MEASURED_AT, TARGET, Path, cost_in_place, scaled
+from engine.search.plan import COMPARISON_COST, MEASURED_AT, RERANK_COST, TARGET, Path, cost_in_place, scaled
 from engine.search.rerank import cosines
 from engine.search.selection import Selection
 from engine.search.survivors import SurvivorScan
@@ -87,6 +87,8 @@ class Scan:
         need = min(self.need, gallery.products)
         nprobe, depth = min(manifest.nprobe, gallery.lists), min(scaled(manifest.depth, self.k), gallery.rows)
         while True:
+            if COMPARISON_COST * gallery.rows <= RERANK_COST * depth:
+                return self._everything(gallery.rows_left())
             with self.watch.stage("scan"):
                 lists = Lists.nearest(gallery, self.queries, nprobe)
                 _, found = best_codes(gallery, self.queries, lists, depth)

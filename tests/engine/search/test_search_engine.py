@@ -163,6 +163,20 @@ def test_never_fewer_than_k_when_k_match(
         assert not shown & {hit.product_id for hit in answer.similar}
 
 
+def test_a_k_for_which_comparing_everything_is_no_more_work_is_answered_exactly(
+    engines: dict[Tuning, SearchEngine], contents: Contents
+) -> None:
+    query = unit(np.random.default_rng(8).standard_normal(DIM)).astype(np.float32)
+    few = engines["sharded"].search(Query(vector=query, k=1, mode="exact"))
+    everything = engines["sharded"].search(Query(vector=query, k=1000, mode="exact"))
+    assert (few.plan.path, everything.plan.path) == ("lists", "exact")
+    assert everything.exact is not None
+    best = contents.best(query[None], None)
+    assert {hit.product_id for hit in everything.exact.hits} == best.keys()
+    for hit in everything.exact.hits:  # by its best photo, every one
+        assert hit.score == pytest.approx(best[hit.product_id], abs=TOLERANCE)
+
+
 @settings(max_examples=60, deadline=None)
 @given(filter=filters(SCHEMA), start=st.integers(0, 10_000), k=st.integers(1, 20))
 def test_hasty_budget_still_finds_the_best_where_it_looked_at_everything(
