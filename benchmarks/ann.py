@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -71,9 +71,12 @@ def main() -> None:
         return
     vectors = _vectors(given)
     name = f"ann-{len(vectors.rows)}" if not (given.vectors or given.index) else f"ann-{vectors.name}"
+    target = given.json or HERE / "results" / f"{name}.json"
     with tempfile.TemporaryDirectory(dir=given.work) as work:
-        figures = compare(vectors, given.only or [*ENGINES], Path(work), given.seconds, limited=not given.no_limit)
-    write_json(given.json or HERE / "results" / f"{name}.json", figures)
+        for figures in compare(
+            vectors, given.only or [*ENGINES], Path(work), given.seconds, limited=not given.no_limit
+        ):
+            write_json(target, figures)
     _picture(figures, given.picture or HERE.parent / "docs" / f"{name}.png")
     print(table(figures))
 
@@ -86,12 +89,23 @@ def _vectors(given: argparse.Namespace) -> Vectors:
     return made(given.rows, given.queries, given.dim)
 
 
-def compare(vectors: Vectors, engines: Sequence[str], work: Path, seconds: float, *, limited: bool) -> dict[str, Any]:
-    """Builds and sweeps every engine; JSON-able."""
+def compare(
+    vectors: Vectors, engines: Sequence[str], work: Path, seconds: float, *, limited: bool
+) -> Iterator[dict[str, Any]]:
+    """Builds and sweeps every engine; all figures so far after each, JSON-able."""
     np.save(work / "rows.npy", vectors.rows)
     np.save(work / "queries.npy", vectors.queries)
     np.save(work / "true.npy", true_neighbours(vectors.rows, vectors.queries, K))
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {
+        "what": vectors.what,
+        "k": K,
+        "queries": len(vectors.queries),
+        "machine": machine(),
+        "load_average": os.getloadavg()[0],
+        "vectors_mib_float32": round(vectors.rows.size * 4 / 2**20),
+        "engines": {},
+        "at_recall": {str(recall): {} for recall in RECALLS},
+    }
     for name in engines:
         print(f"{name}:", flush=True)
         built = child("build", name, work, seconds)
@@ -99,18 +113,11 @@ def compare(vectors: Vectors, engines: Sequence[str], work: Path, seconds: float
             built |= child("sweep", name, work, seconds)
             if limited and "failed" not in built:
                 built["memory_limited"] = child("limited", name, work, seconds)
-        found[name] = built
+        figures["engines"][name] = built
+        for recall in RECALLS:
+            figures["at_recall"][str(recall)][name] = _at(built, recall)
         shutil.rmtree(work / name.replace(" ", "-"), ignore_errors=True)
-    return {
-        "what": vectors.what,
-        "k": K,
-        "queries": len(vectors.queries),
-        "machine": machine(),
-        "load_average": os.getloadavg()[0],
-        "vectors_mib_float32": round(vectors.rows.size * 4 / 2**20),
-        "engines": found,
-        "at_recall": {str(recall): {name: _at(found[name], recall) for name in found} for recall in RECALLS},
-    }
+        yield figures
 
 
 def child(step: str, name: str, work: Path, seconds: float) -> dict[str, Any]:
