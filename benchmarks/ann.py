@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -44,6 +44,7 @@ HERE = Path(__file__).parent
 K = 10
 RECALLS = (0.98, 0.995)
 SINGLES = 500  # queries asked one at a time in a pass
+LIMITED = 500  # queries in a batch where memory is limited
 LEAST_RECALL = 0.9  # of the settings that are timed
 WORTH = 0.8  # of the frontier's rate at their recall is what settings must have at first look to be timed
 STEPS = ("build", "sweep", "limited")
@@ -70,9 +71,12 @@ def main() -> None:
         return
     vectors = _vectors(given)
     name = f"ann-{len(vectors.rows)}" if not (given.vectors or given.index) else f"ann-{vectors.name}"
+    target = given.json or HERE / "results" / f"{name}.json"
     with tempfile.TemporaryDirectory(dir=given.work) as work:
-        figures = compare(vectors, given.only or [*ENGINES], Path(work), given.seconds, limited=not given.no_limit)
-    write_json(given.json or HERE / "results" / f"{name}.json", figures)
+        for figures in compare(
+            vectors, given.only or [*ENGINES], Path(work), given.seconds, limited=not given.no_limit
+        ):
+            write_json(target, figures)
     _picture(figures, given.picture or HERE.parent / "docs" / f"{name}.png")
     print(table(figures))
 
@@ -85,12 +89,23 @@ def _vectors(given: argparse.Namespace) -> Vectors:
     return made(given.rows, given.queries, given.dim)
 
 
-def compare(vectors: Vectors, engines: Sequence[str], work: Path, seconds: float, *, limited: bool) -> dict[str, Any]:
-    """Builds and sweeps every engine; JSON-able."""
+def compare(
+    vectors: Vectors, engines: Sequence[str], work: Path, seconds: float, *, limited: bool
+) -> Iterator[dict[str, Any]]:
+    """Builds and sweeps every engine; all figures so far after each, JSON-able."""
     np.save(work / "rows.npy", vectors.rows)
     np.save(work / "queries.npy", vectors.queries)
     np.save(work / "true.npy", true_neighbours(vectors.rows, vectors.queries, K))
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {
+        "what": vectors.what,
+        "k": K,
+        "queries": len(vectors.queries),
+        "machine": machine(),
+        "load_average": os.getloadavg()[0],
+        "vectors_mib_float32": round(vectors.rows.size * 4 / 2**20),
+        "engines": {},
+        "at_recall": {str(recall): {} for recall in RECALLS},
+    }
     for name in engines:
         print(f"{name}:", flush=True)
         built = child("build", name, work, seconds)
@@ -98,18 +113,11 @@ def compare(vectors: Vectors, engines: Sequence[str], work: Path, seconds: float
             built |= child("sweep", name, work, seconds)
             if limited and "failed" not in built:
                 built["memory_limited"] = child("limited", name, work, seconds)
-        found[name] = built
+        figures["engines"][name] = built
+        for recall in RECALLS:
+            figures["at_recall"][str(recall)][name] = _at(built, recall)
         shutil.rmtree(work / name.replace(" ", "-"), ignore_errors=True)
-    return {
-        "what": vectors.what,
-        "k": K,
-        "queries": len(vectors.queries),
-        "machine": machine(),
-        "load_average": os.getloadavg()[0],
-        "vectors_mib_float32": round(vectors.rows.size * 4 / 2**20),
-        "engines": found,
-        "at_recall": {str(recall): {name: _at(found[name], recall) for name in found} for recall in RECALLS},
-    }
+        yield figures
 
 
 def child(step: str, name: str, work: Path, seconds: float) -> dict[str, Any]:
@@ -171,8 +179,15 @@ def sweep(name: str, work: Path, seconds: float) -> dict[str, Any]:
         )
         figures["batched"].append((point.setting, point.recall, round(several, 1)))
         figures["single"].append((point.setting, point.recall, round(one_by_one, 1)))
-    (work / f"{name}.settings.json").write_text(json.dumps([point.setting for point in chosen]))
+    reaching = {str(recall): _cheapest(_points(figures, "batched"), recall) for recall in RECALLS}
+    (work / f"{name}.settings.json").write_text(json.dumps(reaching))
     return figures
+
+
+def _cheapest(points: Sequence[Point], recall: float) -> str | None:
+    """The fastest setting that reaches a recall; None where none does."""
+    reaching = [point for point in points if point.recall >= recall]
+    return max(reaching, key=lambda point: point.rate).setting if reaching else None
 
 
 def _first_looks(engine: Engine, queries: Floats, true: Ints) -> list[Point]:
@@ -198,20 +213,24 @@ def _knob(setting: str) -> Knob:
 
 
 def limited(name: str, work: Path, seconds: float) -> dict[str, Any]:
-    """Batched queries a second where process and page cache have half the vectors' size."""
+    """Batched queries a second where process and page cache have half the vectors' size, by recall.
+
+    Each at the fastest setting that reaches the recall without a limit, and with fewer queries: they may have to wait
+    for the disk.
+    """
     directory = work / name.replace(" ", "-")
-    queries, true = np.load(work / "queries.npy"), np.load(work / "true.npy")
+    queries = np.load(work / "queries.npy")[:LIMITED]
     limit = np.load(work / "rows.npy", mmap_mode="r").size * 4 // 2
     forget_cached(directory.rglob("*"))
     with memory_limit(limit, f"{os.getpid()}"):
         engine = ENGINES[name]()
         engine.open(directory)
-        points = []
-        for setting in json.loads((work / f"{name}.settings.json").read_text()):
-            engine.turn(_knob(setting))
-            recall = recall_of(engine.search(queries, K), true)
-            points.append(Point(setting, recall, rate(lambda: engine.search(queries, K), len(queries), seconds)))
-    return {"limit_mib": limit // 2**20} | {str(recall): rate_at(points, recall) for recall in RECALLS}
+        rates: dict[str, float] = {}
+        for recall, setting in json.loads((work / f"{name}.settings.json").read_text()).items():
+            if setting is not None:
+                engine.turn(_knob(setting))
+                rates[recall] = round(rate(lambda: engine.search(queries, K), len(queries), seconds), 1)
+    return {"limit_mib": limit // 2**20} | rates
 
 
 STEP = {"build": build, "sweep": sweep, "limited": limited}

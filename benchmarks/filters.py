@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,16 @@ from benchmarks.model import bare_model
 from benchmarks.picture import Curve, draw
 from benchmarks.vectors import Floats, Ints, Vectors, made
 
+if TYPE_CHECKING:
+    from engine.search.query import Query
+
 HERE = Path(__file__).parent
 K = 10
 SELECTIVITIES = (1.0, 0.5, 0.1, 0.01, 0.001, 0.0001)
 KINDS = ("independent", "worst")
 ROWS_FOR_PRODUCTS = 60  # photos asked of engines that know no products: six of each, and as good as certain
 TIE = 1e-5
+EXACT_QUERIES = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,17 +113,23 @@ class Lookalike:
             facets=facets,
         )
         self.engine = SearchEngine.open(directory / "index")
+        self.exact = SearchEngine.open(directory / "index")
+        self.exact.snapshot.gallery.misses = None  # without a calibration it compares every photo that passes
         self.plans: list[Any] = []
 
     def search(self, query: Floats, condition: Condition | None) -> Ints:
+        answer = self.engine.search(self.query(query, condition))
+        self.plans.append(answer.plan)
+        assert answer.exact is not None
+        return np.array([int(hit.product_id) for hit in answer.exact.hits], np.int64)
+
+    def query(self, query: Floats, condition: Condition | None) -> "Query":
+        """The question as the engine takes it."""
         from engine.search.filters import Range
         from engine.search.query import Query
 
         found = condition and Range(condition.column, low=condition.low, high=condition.high, high_in=False)
-        answer = self.engine.search(Query(vector=query, k=K, mode="exact", filter=found))
-        self.plans.append(answer.plan)
-        assert answer.exact is not None
-        return np.array([int(hit.product_id) for hit in answer.exact.hits], np.int64)
+        return Query(vector=query, k=K, mode="exact", filter=found)
 
 
 class FaissSelector:
@@ -308,7 +318,7 @@ def _ask(
         figures |= {"path": plan.path, "expected_recall": round(float(np.mean(expected)), 4) if expected else None}
         figures |= {"rows_scanned": plan.rows_scanned, "rows_reranked": plan.rows_reranked}
         if filter is not None:
-            figures["exact_scan_p50_ms"] = _exact_scan_ms(engine, shop, *filter)
+            figures |= _exact_scan(engine, shop, *filter)
     return figures
 
 
@@ -319,21 +329,18 @@ def _recall(scores: Floats, found: Ints, wanted: int) -> float:
     return min(wanted, int((scores[found] >= floor - TIE).sum())) / wanted
 
 
-def _exact_scan_ms(engine: Lookalike, shop: Shop, kind: str, share: float) -> float:
+def _exact_scan(engine: Lookalike, shop: Shop, kind: str, share: float) -> dict[str, float]:
     """Comparing every photo that passes, which is never wrong: what the planner must not be slower than."""
-    from engine.search.filters import Range
-    from engine.search.rerank import cosines
-
     times = []
-    for number, query in enumerate(shop.vectors.queries[:5]):
-        condition = condition_of(kind, share, number)
-        found = Range(condition.column, low=condition.low, high=condition.high, high_in=False)
-        snapshot = engine.engine.snapshot
-        selection = snapshot.selection(found)
-        start = perf_counter()
-        cosines(snapshot.gallery, selection.rows, query[None])
-        times.append(perf_counter() - start)
-    return round(1000 * float(np.median(times)), 3)
+    for _ in range(2):
+        for number, query in enumerate(shop.vectors.queries[:EXACT_QUERIES]):
+            asked = engine.query(query, condition_of(kind, share, number))
+            engine.exact.search(asked)  # the filter has been seen before, as in the times it is compared with
+            start = perf_counter()
+            engine.exact.search(asked)
+            times.append(perf_counter() - start)
+    p50, p95 = (round(1000 * float(np.percentile(times, share)), 3) for share in (50, 95))
+    return {"exact_scan_p50_ms": p50, "exact_scan_p95_ms": p95}
 
 
 def main() -> None:
@@ -365,7 +372,7 @@ def main() -> None:
             built = round(perf_counter() - start, 1)
             figures["engines"][name] = {"build_seconds": built, **measure(engine, shop, given.seconds)}
         print(table(name, figures["engines"][name]))
-    write_json(given.json or HERE / "results" / f"filters-{given.rows}.json", figures)
+        write_json(given.json or HERE / "results" / f"filters-{given.rows}.json", figures)
     _picture(figures, given.picture or HERE.parent / "docs" / f"filters-{given.rows}.png")
 
 

@@ -14,7 +14,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -79,10 +80,10 @@ def measure(index: str, catalogue: str, photos: Path, encoder: Encoder, changes:
         for number in range(changes):
             product_id, data = f"live-benchmark-{number}", _drawn(rng)
             vector = vectors_of([(product_id, data)], encoder)[0].tolist()
-            steps = {
-                "upsert": lambda: updates.upsert(Upsert(product_id, None, {}, [data])),  # noqa: B023 - called at once
-                "set": lambda: updates.set_facets(product_id, {FACET.name: float(number)}, declare=[FACET]),  # noqa: B023
-                "delete": lambda: updates.delete([product_id]),  # noqa: B023
+            steps: dict[str, Callable[[], object]] = {
+                "upsert": partial(updates.upsert, Upsert(product_id, None, {}, [data])),
+                "set": partial(updates.set_facets, product_id, {FACET.name: float(number)}, declare=[FACET]),
+                "delete": partial(updates.delete, [product_id]),
             }
             for what, change in steps.items():
                 start = time.monotonic()

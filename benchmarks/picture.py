@@ -8,6 +8,7 @@ OURS = "lookalike"
 ACCENT = "#b5502b"
 GREYS = ("#3d4a57", "#6b7a88", "#93a0ab", "#5b6f5e", "#8a7f6b", "#a8a29a", "#4f5d75", "#7d8597")
 STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "D", "s", "^")  # of points that stand alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +50,19 @@ def draw(
                 color=colour,
                 linewidth=2.2 if ours else 1.2,
                 linestyle="-" if ours else STYLES[number % len(STYLES)],
-                marker="o",
-                markersize=4 if ours else 2.5,
+                marker="o" if len(curve.points) > 1 else MARKERS[number % len(MARKERS)],
+                markersize=4 if ours else 2.5 if len(curve.points) > 1 else 6,
                 zorder=3 if ours else 2,
             )
         axis.set(title=heading, xlabel=x, xscale="log" if log_x else "linear")
         axis.set_yscale("linear" if heading in linear else "log")
         for scale in (axis.xaxis, axis.yaxis):
-            scale.set_major_formatter("{x:g}")
+            scale.set_major_formatter("{x:,.9g}")
         axis.xaxis.set_minor_formatter("")
+        if log_x:  # few values, and those are what one wants to read
+            axis.set_xticks(sorted({place for curve in curves for place, _ in curve.points}))
+            axis.set_xticks([], minor=True)
+        axis.yaxis.set_minor_formatter(lambda value, _: f"{value:,.9g}" if f"{value:e}"[0] in "25" else "")
         if heading in linear:
             axis.set_ylim(top=1.01)
         axis.grid(visible=True, color="#ece9e4", linewidth=0.7)

@@ -5,6 +5,8 @@ similarity of the query to their list's centroid, and how far the best photos' c
 `engine.search.misses` foretells from them what a search would miss. Then filters of several widths are tried, among
 them the worst there is (it excludes what is nearest to the query), and where more is lost than was foretold, the
 calibration becomes more cautious.
+
+All of that is done on a `Sample`, which is nothing else than a filter that knows neither query nor vectors.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ from engine.search.group import best_products
 from engine.search.misses import Misses
 from engine.storage.ivf import Floats, Ints
 from engine.storage.manifest import FilterCalibration
-from indexer.gallery import Gallery, Questions, Truth
+from indexer.gallery import Questions, Sample, Truth
 
 Kind = Literal["independent", "near", "far"]
 """How a filter that is tried has to do with the query: not at all; it passes what is nearest to some photo; it excludes
@@ -52,40 +54,37 @@ class Goal:
     allowed: float
 
 
-def calibrate(gallery: Gallery, questions: Questions, goal: Goal, rng: np.random.Generator) -> FilterCalibration:
+def calibrate(sample: Sample, questions: Questions, goal: Goal, rng: np.random.Generator) -> FilterCalibration:
     """Measures on questions (at least one), and tries filters on them."""
-    similarities, excess = _excess(gallery, questions)
-    first = FilterCalibration(TAILS, similarities, excess, _code_excess(gallery, questions), caution=1.0)
-    trials = list(try_filters(gallery, questions, first, goal, rng))
+    first = _measure(sample, questions)
+    trials = list(try_filters(sample, questions, first, goal, rng))
     return replace(first, caution=_caution(trials, goal.at))
 
 
 def try_filters(
-    gallery: Gallery, questions: Questions, calibration: FilterCalibration, goal: Goal, rng: np.random.Generator
+    sample: Sample, questions: Questions, calibration: FilterCalibration, goal: Goal, rng: np.random.Generator
 ) -> Iterator[Trial]:
     """Searches under a filter of every kind for each question, the widths in turn, comparing photos exactly."""
     misses = Misses(calibration)
-    for block in _blocks(gallery, questions):
-        cosines = gallery.cosines(block.vectors)
-        similarities = gallery.quantizer.similarities(block.vectors)
-        anchors = gallery.cosines(gallery.vectors(rng.integers(gallery.rows, size=len(block))))
-        for number, row in enumerate(block.rows):
-            for turn, kind in enumerate(get_args(Kind)):
-                share = SHARES[(number + turn) % len(SHARES)]
-                wish = _wish(gallery, kind, cosines[number], anchors[number], rng)
-                passes = _first(wish, share)[gallery.ordinals]
-                passes[row] = False
-                survivors = np.flatnonzero(passes)
-                if len(survivors):
-                    search = _Search(gallery, cosines[number], similarities[number], survivors)
-                    yield Trial(kind, share, *search.run(misses, goal))
+    similarities = sample.gallery.quantizer.similarities(questions.vectors)
+    anchors = sample.gallery.vectors(sample.rows[rng.integers(len(sample), size=len(questions))])
+    both = zip(sample.cosines(questions.vectors), sample.cosines(anchors), strict=True)
+    for number, (cosines, anchor) in enumerate(both):
+        for turn, kind in enumerate(get_args(Kind)):
+            share = SHARES[(number + turn) % len(SHARES)]
+            passes = _first(_wish(sample, kind, cosines, anchor, rng), share)[sample.owners]
+            passes &= sample.rows != questions.rows[number]
+            survivors = np.flatnonzero(passes)
+            if len(survivors):
+                search = _Search(sample, cosines, similarities[number], survivors)
+                yield Trial(kind, share, *search.run(misses, goal))
 
 
-def _wish(gallery: Gallery, kind: Kind, cosines: Floats, anchor: Floats, rng: np.random.Generator) -> Floats:
+def _wish(sample: Sample, kind: Kind, cosines: Floats, anchor: Floats, rng: np.random.Generator) -> Floats:
     """[products] how much a filter likes each product, from all photos' cosines with the query and with some photo."""
     if kind == "independent":
-        return rng.random(gallery.products, np.float32)
-    best: Floats = gallery.best_by_product((anchor if kind == "near" else cosines)[None])[0]
+        return rng.random(sample.products, np.float32)
+    best = sample.best_by_product(anchor if kind == "near" else cosines)
     return best if kind == "near" else -best
 
 
@@ -99,24 +98,24 @@ def _first(wish: Floats, share: float) -> NDArray[np.bool_]:
 class _Search:
     """A filtered search that knows all cosines beforehand and so compares nothing."""
 
-    def __init__(self, gallery: Gallery, cosines: Floats, similarities: Floats, survivors: Ints) -> None:
+    def __init__(self, sample: Sample, cosines: Floats, similarities: Floats, survivors: Ints) -> None:
         order = np.argsort(-similarities, kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        ranks = rank[gallery.lists[survivors]]
+        ranks = rank[sample.lists[survivors]]
         sizes = np.bincount(ranks, minlength=len(order))
         order, self._sizes = order[sizes > 0], sizes[sizes > 0]  # a list without survivors is no visit
         self._similarities = similarities[order]
         self._ends = np.cumsum(self._sizes)
         in_order = survivors[np.argsort(ranks, kind="stable")]
-        self._cosines, self._ordinals = cosines[in_order], gallery.ordinals[in_order]
+        self._cosines, self._ordinals = cosines[in_order], sample.owners[in_order]
 
     def run(self, misses: Misses, goal: Goal) -> tuple[float, float]:
         """The recall reached and the share foretold missing."""
         best = best_products(self._ordinals, np.arange(len(self._cosines)), self._cosines, goal.at).scores
         truth = Truth(min(goal.at, len(best)), float(best[: goal.at][-1]))
 
-        def worst_shown(_: int, lists: int) -> float:
+        def worst_shown(_start: int, lists: int, _until: int) -> float:
             seen = slice(0, int(self._ends[lists - 1]))
             rows = np.arange(seen.stop)
             shown = best_products(self._ordinals[seen], rows, self._cosines[seen], truth.wanted).scores
@@ -139,35 +138,33 @@ def _caution(trials: Sequence[Trial], at: int) -> float:
     return min(worst, CAUTION[1])
 
 
-def _excess(gallery: Gallery, questions: Questions) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
-    """The similarities of centroids that stand for BINS bins, and for each of them the excess at every tail."""
-    similarities = gallery.quantizer.similarities(questions.vectors)
+def _measure(sample: Sample, questions: Questions) -> FilterCalibration:
+    """The similarities of centroids that stand for BINS bins, for each of them the excess at every tail, and that of
+    codes."""
+    similarities = sample.gallery.quantizer.similarities(questions.vectors)
     known = np.linspace(similarities.min(), similarities.max(), BINS)
     step = max(float(known[1] - known[0]), 1e-9)
-    counts = np.zeros(BINS * CELLS, np.int64)
-    asked = iter(similarities)
-    for block in _blocks(gallery, questions):
-        for row, cosines in zip(block.rows, gallery.cosines(block.vectors), strict=True):
-            nearness = next(asked)
-            bins = np.rint((nearness - known[0]) / step).astype(np.int64).clip(0, BINS - 1)
-            cells = _cells(cosines - nearness[gallery.lists]) + CELLS * bins[gallery.lists]
-            counts += np.bincount(np.delete(cells, row), minlength=len(counts))  # without the query itself
+    counts, of_codes = np.zeros(BINS * CELLS, np.int64), np.zeros(CELLS, np.int64)
+    for number, cosines in enumerate(sample.cosines(questions.vectors)):
+        nearness = similarities[number]
+        bins = np.rint((nearness - known[0]) / step).astype(np.int64).clip(0, BINS - 1)
+        cells = _cells(cosines - nearness[sample.lists]) + CELLS * bins[sample.lists]
+        others = sample.rows != questions.rows[number]  # without the query itself
+        counts += np.bincount(cells[others], minlength=len(counts))
+        of_codes += _code_excess(sample, questions.vectors[number], np.where(others, cosines, -np.inf))
     table = [_at_tails(row) for row in counts.reshape(BINS, CELLS)]
     filled = np.flatnonzero([len(row) for row in table])
     nearest = filled[np.abs(np.arange(BINS)[:, None] - filled[None, :]).argmin(axis=1)]
-    return tuple(known.tolist()), tuple(table[place] for place in nearest)
+    excess = tuple(table[place] for place in nearest)
+    return FilterCalibration(TAILS, tuple(known.tolist()), excess, _at_tails(of_codes), caution=1.0)
 
 
-def _code_excess(gallery: Gallery, questions: Questions) -> tuple[float, ...]:
-    """How far the cosines of the best photos exceed their codes' scores, at every tail."""
-    counts = np.zeros(CELLS, np.int64)
-    for block in _blocks(gallery, questions):
-        for number, cosines in enumerate(gallery.cosines(block.vectors)):
-            best = np.argpartition(-cosines, min(BEST, gallery.rows - 1))[:BEST]
-            best = best[best != block.rows[number]]
-            scores, rows = gallery.scores(block.vectors[number : number + 1], best)
-            counts += np.bincount(_cells(cosines[rows] - scores), minlength=CELLS)
-    return _at_tails(counts)
+def _code_excess(sample: Sample, query: Floats, cosines: Floats) -> Ints:
+    """How many of the best photos' cosines exceed their codes' scores by how much, in CELLS."""
+    best = np.argpartition(-cosines, min(BEST, len(cosines) - 1))[:BEST]
+    best = best[np.isfinite(cosines[best])]
+    scores, rows = sample.gallery.scores(query[None], sample.rows[best])
+    return np.bincount(_cells(cosines[np.searchsorted(sample.rows, rows)] - scores), minlength=CELLS)
 
 
 def _cells(excess: Floats) -> Ints:
@@ -184,9 +181,3 @@ def _at_tails(counts: Ints) -> tuple[float, ...]:
         seen = float(EDGES[int(np.argmax(above <= tail * total))])
         found.append(found[-1] + 4 / CELLS if found and tail * total < 1 else seen)
     return tuple(found)
-
-
-def _blocks(gallery: Gallery, questions: Questions) -> Iterator[Questions]:
-    """The questions, as many at a time as memory allows to compare with everything."""
-    for start in range(0, len(questions), gallery.at_once):
-        yield questions.part(start, start + gallery.at_once)

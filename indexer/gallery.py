@@ -1,4 +1,8 @@
-"""The rows of all shards as one gallery that is searched exactly: the oracle that `tune` measures against."""
+"""The rows of all shards as one gallery that is searched exactly: the oracle that `tune` measures against.
+
+However many rows there are, every vector is read once for all questions together, and whoever has to compare each of
+them takes a `Sample`.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,9 +14,9 @@ from engine.storage.halves import widen
 from engine.storage.ivf import Floats, Ints, Quantizer, allow
 from engine.storage.shard import Shard
 
-QUERIES = 64  # compared with everything at a time
 ROWS = 16384  # brought to float32 at a time: few enough to stay near a core
-COSINES = 2**25  # held at a time where they are held for all rows: 128 MiB, whatever the catalogue's size
+SAMPLE = 2**20  # photos that stand for all of them where every one is compared
+COSINES = 2**25  # held at a time: 128 MiB, whatever the catalogue's size
 TIE = 1e-5  # cosines nearer than this are the same: sums are taken in different orders
 
 
@@ -30,14 +34,6 @@ class Gallery:
         self.lists: NDArray[np.int32] = np.concatenate(
             [np.repeat(numbers, np.diff(shard.list_offsets)) for shard in shards]
         )
-        by_product = np.argsort(self.ordinals, kind="stable")
-        self._first = np.searchsorted(self.ordinals, np.arange(products), sorter=by_product)
-        self._by_product = by_product if self.rows >= 2**31 else by_product.astype(np.int32)
-
-    @property
-    def at_once(self) -> int:
-        """How many queries to compare with everything at a time: memory stays bounded whatever the catalogue."""
-        return max(1, min(QUERIES, COSINES // max(self.rows, 1)))
 
     def vectors(self, rows: Ints) -> Floats:
         """[n] rows -> [n, dim]."""
@@ -48,18 +44,11 @@ class Gallery:
             found[mine] = widen(np.asarray(shard.vectors[rows[mine] - self.starts[number]]))
         return found
 
-    def cosines(self, queries: Floats) -> Floats:
-        """[q, dim] -> [q, rows], exact; of at most `at_once` queries."""
-        found = np.empty((len(queries), self.rows), np.float32)
-        for start, block in self._blocks():
-            found[:, start : start + len(block)] = queries @ block.T
-        return found
-
     def _blocks(self) -> Iterator[tuple[int, Floats]]:
         """All vectors in blocks, each with the number of its first row."""
         for begin, shard in zip(self.starts, self.shards, strict=False):
             for start in range(0, shard.rows, ROWS):
-                yield int(begin) + start, widen(np.asarray(shard.vectors[start : start + ROWS]))
+                yield int(begin) + start, widen(shard.read_through(start, start + ROWS))
 
     def best_products(self, queries: Floats, without: Ints, at: int) -> Floats:
         """[q, dim] -> [q, at], falling: the cosines of the best photos of the best `at` products, -inf where there are
@@ -68,23 +57,24 @@ class Gallery:
         The vectors are read once, a block at a time: of every block only the best products stay.
         """
         best = [(np.empty(0, np.float32), np.empty(0, np.int32)) for _ in queries]
+        worst = np.full(len(queries), -np.inf, np.float32)  # of the best so far: little of a block is better
         for start, block in self._blocks():
             cosines = queries @ block.T
             inside = np.flatnonzero((without >= start) & (without < start + len(block)))
             cosines[inside, without[inside] - start] = -np.inf
             ordinals = self.ordinals[start : start + len(block)]
-            for number, (known, owners) in enumerate(best):
-                near, theirs = _best_distinct(cosines[number], ordinals, at)
-                best[number] = _best_distinct(np.concatenate([known, near]), np.concatenate([owners, theirs]), at)
+            for number in np.flatnonzero(cosines.max(axis=1) > worst):
+                near = np.flatnonzero(cosines[number] > worst[number])
+                known, owners = best[number]
+                known = np.concatenate([known, cosines[number, near]])
+                known, owners = _best_distinct(known, np.concatenate([owners, ordinals[near]]), at)
+                best[number] = known, owners
+                if len(known) == at:
+                    worst[number] = known[-1]
         found = np.full((len(queries), at), -np.inf, np.float32)
-        for number, (cosines, _) in enumerate(best):
-            found[number, : len(cosines)] = cosines
+        for row, (known, _) in zip(found, best, strict=True):
+            row[: len(known)] = known
         return found
-
-    def best_by_product(self, cosines: Floats) -> Floats:
-        """[q, rows] -> [q, products]: the cosine of each product's best photo."""
-        best: Floats = np.maximum.reduceat(cosines[:, self._by_product], self._first, axis=1)
-        return best
 
     def scan(self, queries: Floats, nprobe: int, depth: int) -> Ints:
         """[q, dim] -> [q, depth]: the rows with the best codes in the nearest lists, best first; -1 pads."""
@@ -99,7 +89,8 @@ class Gallery:
 
     def scores(self, query: Floats, rows: Ints) -> tuple[Floats, Ints]:
         """What the codes of these rows say about one query [1, dim]: scores [n] and the rows [n], in another order."""
-        similarities, lists = self.quantizer.nearest(query, self.quantizer.lists)
+        lists = np.unique(self.lists[rows])[None].astype(np.int64)
+        similarities = self.quantizer.similarities(query)[:, lists[0]]
         scores, found = [], []
         for begin, shard in zip(self.starts, self.shards, strict=False):
             mine = rows[(rows >= begin) & (rows < begin + shard.rows)] - begin
@@ -109,6 +100,48 @@ class Gallery:
             scores.append(shard_scores[shard_rows >= 0])
             found.append(shard_rows[shard_rows >= 0] + begin)
         return np.concatenate(scores), np.concatenate(found)
+
+
+class Sample:
+    """Photos of a gallery, all those of some products: enough of them to calibrate on, however many there are.
+
+    `rows` [n] of the gallery, rising; `lists` [n] they are in; `owners` [n] their products, numbered 0 to `products`.
+    """
+
+    def __init__(self, gallery: Gallery, rows: Ints) -> None:
+        self.gallery = gallery
+        self.rows = rows
+        self.lists: NDArray[np.int32] = gallery.lists[rows]
+        ordinals, owners = np.unique(gallery.ordinals[rows], return_inverse=True)
+        self.products = len(ordinals)
+        self.owners: NDArray[np.int32] = owners.astype(np.int32)
+        self._by_product = np.argsort(self.owners, kind="stable")
+        self._first = np.searchsorted(self.owners, np.arange(self.products), sorter=self._by_product)
+
+    @classmethod
+    def draw(cls, gallery: Gallery, rng: np.random.Generator, size: int = SAMPLE) -> "Sample":
+        """About `size` photos, or all where there are no more; of products drawn at random."""
+        chosen = rng.random(gallery.products) < size / max(gallery.rows, 1)
+        return cls(gallery, np.flatnonzero(chosen[gallery.ordinals]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def cosines(self, queries: Floats) -> Iterator[Floats]:
+        """[q, dim] -> the exact cosines [n] of each query in turn."""
+        at_once = max(1, COSINES // max(len(self), 1))
+        for first in range(0, len(queries), at_once):
+            asked = queries[first : first + at_once]
+            found = np.empty((len(asked), len(self)), np.float32)
+            for start in range(0, len(self), ROWS):
+                block = self.gallery.vectors(self.rows[start : start + ROWS])
+                np.matmul(asked, block.T, out=found[:, start : start + ROWS])
+            yield from found
+
+    def best_by_product(self, cosines: Floats) -> Floats:
+        """[n] -> [products]: the cosine of each product's best photo."""
+        best: Floats = np.maximum.reduceat(cosines[self._by_product], self._first)
+        return best
 
 
 def _best_distinct(cosines: Floats, ordinals: NDArray[np.int32], at: int) -> tuple[Floats, NDArray[np.int32]]:
@@ -156,10 +189,7 @@ class Questions:
     def ask(cls, gallery: Gallery, rows: Ints, at: int) -> "Questions":
         """Answers `rows` exactly; photos without any other to find are left out."""
         vectors = gallery.vectors(rows)
-        truths: list[Truth] = []
-        for start in range(0, len(rows), QUERIES):
-            block = slice(start, start + QUERIES)
-            truths += [Truth.of(best, at) for best in gallery.best_products(vectors[block], rows[block], at)]
+        truths = [Truth.of(best, at) for best in gallery.best_products(vectors, rows, at)]
         asked = np.array([truth.wanted > 0 for truth in truths], bool)
         return cls(rows[asked], vectors[asked], tuple(truth for truth in truths if truth.wanted))
 

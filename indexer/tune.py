@@ -19,13 +19,13 @@ from engine.search.plan import RERANK_COST, TARGET
 from engine.storage.ivf import Ints
 from engine.storage.manifest import FilterCalibration, Recall
 from indexer.calibrate import SHARES, Goal, calibrate, try_filters
-from indexer.gallery import Gallery, Questions
+from indexer.gallery import Gallery, Questions, Sample
 
 AT = 10
 ASKED = 500  # queries, half of them to choose on
 HOLD_OUT_FROM = 5000  # products; smaller catalogues need all of them to train on
 DEPTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048)  # photos re-ranked per query
-FILTER_BUDGET = 1000  # photos that pass a filter and are simply all compared: about the work of a search without filter
+FILTER_BUDGET = 8000  # photos that pass a filter and are simply all compared, which is less work than planning
 ASKED_FILTERED = 64  # queries with filters, in each half
 
 
@@ -62,10 +62,12 @@ def tune(gallery: Gallery, held_out: Ints, rng: np.random.Generator, target: flo
     if gallery.rows <= FILTER_BUDGET:
         return Tuning(nprobe, depth, FILTER_BUDGET, measured, _certain("every photo that passes is compared"), None)
     goal = Goal(AT, allowed=(1 - target) / 2)  # the other half is for what codes hide
-    calibration = calibrate(gallery, choosing.part(0, ASKED_FILTERED), goal, rng)
-    trials = list(try_filters(gallery, measuring.part(0, ASKED_FILTERED), calibration, goal, rng))
+    sample = Sample.draw(gallery, rng)
+    calibration = calibrate(sample, choosing.part(0, ASKED_FILTERED), goal, rng)
+    trials = list(try_filters(sample, measuring.part(0, ASKED_FILTERED), calibration, goal, rng))
     widths = ", ".join(f"{share:.0%}" for share in SHARES)
-    filters = f"filters pass {widths} of the products: any, those nearest to some photo, those farthest from the query"
+    whole = "the products" if len(sample) == gallery.rows else f"{sample.products:,} products drawn at random"
+    filters = f"filters pass {widths} of {whole}: any, those nearest to some photo, those farthest from the query"
     filtered = _recall(np.array([trial.recall for trial in trials]), f"{how}; {filters}; codes apart")
     return Tuning(nprobe, depth, FILTER_BUDGET, measured, filtered, calibration)
 

@@ -64,6 +64,8 @@ class Engine(Protocol):
     @property
     def change_number(self) -> int: ...
     @property
+    def live_photos(self) -> int: ...
+    @property
     def problem(self) -> str | None:
         """Why the catalogue cannot be followed at present."""
 
@@ -164,6 +166,7 @@ class SearchService:
             generation=engine.generation,
             model_id=engine.manifest.model_id,
             change_number=engine.change_number,
+            live_photos=engine.live_photos,
             stale=engine.problem is not None,
         )
 

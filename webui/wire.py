@@ -228,7 +228,8 @@ class PhotoQuery(Request):
 
 class Health(Answer):
     """What answers here. It knows the catalogue up to its change `change_number`; `stale` says that it cannot follow
-    the catalogue at present and answers as before."""
+    the catalogue at present and answers as before; `live_photos` are newer than the generation, and every search
+    compares them one by one."""
 
     status: Literal["ok"]
     products: int
@@ -236,6 +237,7 @@ class Health(Answer):
     generation: str
     model_id: str
     change_number: int = 0
+    live_photos: int = 0
     stale: bool = False
 
 

@@ -1,30 +1,20 @@
-"""Many queries at once, each on its own: what a batch shares is computed together, and every core has a part of it.
-
-A part goes through all steps on one core (nearest lists, codes, re-ranking), so that what one step leaves in the core's
-cache is there for the next, and no step waits for the slowest of several threads.
-"""
-
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TypeVar
+"""Many queries at once, each on its own: what a batch shares is computed together, and every core has a part of it:
+nearest lists, codes and re-ranking."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.search.codes import nearest_codes
+from engine.search.cores import in_parts, share
 from engine.search.gallery import Gallery
 from engine.search.group import Ranking, best_per_product
 from engine.search.plan import scaled
 from engine.search.rerank import cosines_each
 from engine.search.scan import Scan
-from engine.storage.ivf import THREADS, one_thread
 from engine.telemetry import Stopwatch
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-T = TypeVar("T")
 
 PART = 128  # queries: enough for matrix products to be worth it, few enough for a core's cache
 
@@ -49,7 +39,7 @@ def nearest_photos(
 
     if len(queries) == 1:
         return find(0, 1)
-    parts = _in_parts(len(queries), find)
+    parts = in_parts(len(queries), min(PART, share(len(queries))), find)
     return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
 
@@ -85,22 +75,3 @@ def _first(scores: Floats, rows: Ints, k: int) -> tuple[Floats, Ints]:
         missing = ((0, 0), (0, k - found))
         scores, rows = np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
     return scores, rows
-
-
-def _in_parts(count: int, find: Callable[[int, int], T]) -> list[T]:
-    """`find(start, end)` for consecutive parts of `count` things, one thread a core; the parts in order."""
-    size = min(PART, max(1, -(-count // THREADS)))
-    starts = range(0, count, size)
-
-    def alone(start: int) -> T:
-        with one_thread():
-            return find(start, min(start + size, count))
-
-    if len(starts) <= 1 or THREADS == 1:
-        return [alone(start) for start in starts]
-    return list(_threads().map(alone, starts))
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="batch")

@@ -60,10 +60,10 @@ def best_codes(
     if len(rows) == 1:
         return scores[0], rows[0]
     # shards share one quantizer, so their scores compare directly
-    return _best_columns(np.concatenate(scores, axis=1), np.concatenate(rows, axis=1), depth)
+    return best_columns(np.concatenate(scores, axis=1), np.concatenate(rows, axis=1), depth)
 
 
-def _best_columns(scores: Floats, rows: Ints, depth: int) -> tuple[Floats, Ints]:
+def best_columns(scores: Floats, rows: Ints, depth: int) -> tuple[Floats, Ints]:
     """Of each line the `depth` with the best scores, in no order."""
     if rows.shape[1] <= depth:
         return scores, rows

@@ -54,7 +54,7 @@ class Gallery:
         """float16 [n, dim] of the rows [n], which must rise: one sequential read of every shard's file."""
         bounds = np.searchsorted(rows, [*(base for _, base in self.shards), self.rows])
         parts = [
-            np.asarray(shard.vectors[rows[start:end] - base])
+            np.asarray(shard.vectors).take(rows[start:end] - base, axis=0, mode="clip")  # "clip" spares a buffer
             for (shard, base), (start, end) in zip(self.shards, pairwise(bounds), strict=True)
             if end > start
         ]

@@ -21,6 +21,7 @@ Ints = NDArray[np.int64]
 
 GAPS = 1024  # steps of the tables
 FIRST = 150  # survivors a wanted product to begin with
+HALVINGS = 7  # of the range of cosines, to foretell one
 STRIDE = 16  # times as many survivors may be seen after the next step: what they show may spare the rest
 
 
@@ -63,23 +64,39 @@ class Misses:
         return float(np.interp(np.log(share / self.caution), steps, self._code_excess[::-1]))
 
     def follow(
-        self, similarities: Floats, survivors: Ints, visit: Callable[[int, int], float], *, k: int, allowed: float
+        self, similarities: Floats, survivors: Ints, visit: Callable[[int, int, int], float], *, k: int, allowed: float
     ) -> Reach:
         """Visits lists, nearest first, until the rest holds no more than the share `allowed` of the k best.
 
         `similarities` [n] falling and `survivors` [n] of the lists; `visit` looks into the lists from one place to
-        before another and returns the k-th best cosine of all it has seen, -inf while there are fewer.
+        before another and returns the k-th best cosine of all it has seen, -inf while there are fewer. It is also told
+        before which place the search would end if it found nothing better.
         """
         seen = np.cumsum(survivors)
         start, end = 0, _place(seen, FIRST * k)
+        until = end
         while True:
-            floor = visit(start, end)
-            expected = self.caution / k * survivors[end:] * self.shares(similarities[end:], floor)
-            left = np.append(np.cumsum(expected[::-1])[::-1], 0.0)  # [n - end + 1] misses when stopping after each
+            floor = visit(start, end, until)
+            left = self._left(similarities[end:], survivors[end:], floor, k)
             more = int(np.argmax(left <= allowed))
             if more == 0:
                 return Reach(end, float(left[0]))
-            start, end = end, min(end + more, max(end + 1, _place(seen, STRIDE * int(seen[end - 1]))))
+            until = end + more
+            start, end = end, min(until, max(end + 1, _place(seen, STRIDE * int(seen[end - 1]))))
+
+    def foretell(self, similarities: Floats, survivors: Ints, *, k: int, allowed: float) -> int:
+        """How many lists `follow` would visit for photos that are as near to the query as photos in such lists are."""
+        low, high = -1.0, 1.0
+        for _ in range(HALVINGS):
+            floor = (low + high) / 2
+            expected = float(survivors @ self.shares(similarities, floor))
+            low, high = (floor, high) if expected >= k else (low, floor)
+        return int(np.argmax(self._left(similarities, survivors, low, k) <= allowed))
+
+    def _left(self, similarities: Floats, survivors: Ints, floor: float, k: int) -> Floats:
+        """[n] lists -> [n + 1] the share of the k best that is missed when stopping before each, and after the last."""
+        expected = self.caution / k * survivors * self.shares(similarities, floor)
+        return np.append(np.cumsum(expected[::-1])[::-1], 0.0).astype(np.float32)
 
 
 def _place(seen: Ints, wanted: int) -> int:

@@ -8,6 +8,10 @@ Path = Literal["lists", "exact", "filtered lists", "nothing"]
 
 MEASURED_AT = 10  # the k for which an index's depth and filter budget were measured
 RERANK_COST = 12  # codes scanned in the time in which one float16 row is compared (Lookalike default)
+COMPARISON_COST = 7  # codes scanned under a filter in the time in which one gathered row is compared
+PASSED_OVER = (
+    12  # rows that a filter is asked about in the time in which one code is scanned, or one row compared in place
+)
 TARGET = 0.98  # recall@10 to reach where nothing else was asked
 
 
@@ -16,10 +20,18 @@ def scaled(effort: int, k: int) -> int:
     return -(-effort * max(k, MEASURED_AT) // MEASURED_AT)
 
 
-def codes_are_cheaper(survivors: int, inside: int, depth: int) -> bool:
-    """Whether `depth` photos chosen by their codes are less work than comparing all survivors, where the lists to visit
-    hold `inside` photos: codes are scanned whether they pass a filter or not."""
-    return inside + RERANK_COST * depth < RERANK_COST * survivors
+def codes_are_cheaper(survivors: int, scanned: int, depth: int) -> bool:
+    """Whether `depth` photos chosen by their codes are less work than comparing all survivors, where `scanned` codes
+    are looked at: whether they pass the filter or not, and once for every pass.
+
+    How many of the photos will be worth a comparison is not known before, so codes must promise half the work.
+    """
+    return 2 * (scanned + COMPARISON_COST * depth) < COMPARISON_COST * survivors
+
+
+def cost_in_place(survivors: int, rows: int) -> int:
+    """What comparing all survivors of a filter costs, in codes scanned, where `rows` photos are passed over."""
+    return survivors + rows // PASSED_OVER
 
 
 def products_needed(k: int, *, similar: bool) -> int:

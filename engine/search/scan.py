@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.search.codes import Lists, best_codes
+from engine.search.exact import best_photos
 from engine.search.gallery import Gallery
-from engine.search.group import Ranking, best_products
-from engine.search.plan import MEASURED_AT, TARGET, Path, scaled
+from engine.search.group import PHOTOS_LIKELY, Ranking, best_products
+from engine.search.plan import COMPARISON_COST, MEASURED_AT, RERANK_COST, TARGET, Path, cost_in_place, scaled
 from engine.search.rerank import cosines
 from engine.search.selection import Selection
 from engine.search.survivors import SurvivorScan
@@ -57,8 +58,23 @@ class Scan:
             nothing = np.empty(0, np.int64)
             return Found(Ranking(nothing, nothing, np.empty(0, np.float32)), "nothing", 0, 0, 0, None)
         if len(selection.rows) <= scaled(self.gallery.generation.manifest.filter_budget, self.k):
-            return self._everything(selection.rows)
+            return self._every_survivor(selection)
         return self._nearest_survivors(selection)
+
+    def _every_survivor(self, selection: Selection) -> Found:
+        """Compares all that pass a filter: gathered where they are few, else in place."""
+        rows, gallery = selection.rows, self.gallery
+        if COMPARISON_COST * len(rows) <= cost_in_place(len(rows), gallery.rows):
+            return self._everything(rows)
+        depth, need = PHOTOS_LIKELY * self.need, min(self.need, selection.matching)
+        while True:
+            depth = min(depth, len(rows))
+            with self.watch.stage("rerank"):
+                best = best_photos(gallery, self.queries, selection, depth)
+            ranking = self._ranked(best, self._compared(best))
+            if len(ranking) >= need or depth == len(rows):
+                return Found(ranking, "exact", gallery.lists, len(rows), len(rows), 1.0)
+            depth *= DEEPER
 
     def _everything(self, rows: Ints) -> Found:
         """Compares all of `rows` (rising)."""
@@ -71,6 +87,8 @@ class Scan:
         need = min(self.need, gallery.products)
         nprobe, depth = min(manifest.nprobe, gallery.lists), min(scaled(manifest.depth, self.k), gallery.rows)
         while True:
+            if COMPARISON_COST * gallery.rows <= RERANK_COST * depth:
+                return self._everything(gallery.rows_left())
             with self.watch.stage("scan"):
                 lists = Lists.nearest(gallery, self.queries, nprobe)
                 _, found = best_codes(gallery, self.queries, lists, depth)
@@ -93,19 +111,21 @@ class Scan:
         """With a filter that many photos pass: the lists that are expected to hold results."""
         misses, manifest = self.gallery.misses, self.gallery.generation.manifest
         if misses is None:
-            return self._everything(selection.rows)
+            return self._every_survivor(selection)
         k = min(max(self.k, 1), selection.matching)
         need = min(self.need, selection.matching)
         allowed = 1 - (manifest.recall_target or TARGET)
         while True:
             scan = SurvivorScan(self.gallery, self.queries, selection, k, need, allowed, misses, self.watch)
             ranking = scan.find()
+            if ranking is None:
+                return self._every_survivor(selection)
             if len(ranking) >= need:
                 expected = max(0.0, 1 - scan.missed)
                 counts = (scan.lists_visited, scan.rows_scanned, scan.rows_reranked)
                 return Found(ranking, "filtered lists", *counts, expected)
             if k == need:
-                return self._everything(selection.rows)
+                return self._every_survivor(selection)
             k = need
 
     def _compared(self, rows: Ints) -> Floats:

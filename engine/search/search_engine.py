@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.1  # seconds between two looks at the catalogue
 AGAIN_AFTER_S = 1.0  # seconds until the next look after one that failed
+MANY_LIVE_PHOTOS = 20_000  # compared one by one in every search: milliseconds by then, and growing
 
 
 class SearchEngine:
@@ -110,6 +111,11 @@ class SearchEngine:
         """The last change of the catalogue that can be found."""
         return self._snapshot.delta.change_number
 
+    @property
+    def live_photos(self) -> int:
+        """Photos that are newer than the generation, which every search compares one by one."""
+        return len(self._snapshot.delta.live)
+
     def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
         """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
 
@@ -138,8 +144,15 @@ class SearchEngine:
     def _look_once(self, follower: Follower) -> bool:
         """One step of the follower; False if there was nothing new."""
         with self._looking:
+            before = self.live_photos
             more = follower.step()
             self._snapshot = follower.snapshot
+            if before < MANY_LIVE_PHOTOS <= self.live_photos:
+                log.warning(
+                    "%d photos are newer than the index and every search compares them all; fold them in with "
+                    "`lookalike index --merge`.",
+                    self.live_photos,
+                )
             return more
 
     def _keep_following(self, follower: Follower) -> None:

@@ -14,7 +14,7 @@ from engine.search.codes import Lists, best_codes
 from engine.search.gallery import Gallery
 from engine.search.group import Ranking, best_products
 from engine.search.misses import Misses
-from engine.search.plan import codes_are_cheaper, scaled
+from engine.search.plan import COMPARISON_COST, codes_are_cheaper, cost_in_place, scaled
 from engine.search.rerank import cosines
 from engine.search.selection import Selection
 from engine.telemetry import Stopwatch
@@ -23,7 +23,12 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 FOLLOWED = 8  # times as many codes are followed as photos are compared without a filter
+DOUBT = 2  # times the cost of comparing all in place that visits may be foretold to cost: they often find enough before
 DEEPER = 16  # times as many again where too many of them promise something
+
+
+class _TooDear(Exception):
+    """Going on would cost more than comparing every survivor in place."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,10 +53,11 @@ class SurvivorScan:
     _rows: Ints = field(init=False, default_factory=lambda: np.empty(0, np.int64))
     _scores: Floats = field(init=False, default_factory=lambda: np.empty(0, np.float32))
     _floor: float = field(init=False, default=-np.inf)
+    _paid: int = field(init=False, default=0)
 
-    def find(self) -> Ranking:
+    def find(self) -> Ranking | None:
         """The products of the best photos; counts say afterwards what it took, and `missed` what share of the k best is
-        expected to be missing."""
+        expected to be missing. None where comparing every survivor is less work than going on."""
         with self.watch.stage("scan"):
             sizes = self.gallery.list_sizes(self.selection.offsets)
             similarities = self.gallery.generation.quantizer.similarities(self.queries)
@@ -59,26 +65,56 @@ class SurvivorScan:
             lists = np.flatnonzero(sizes)  # a list without survivors is no visit
             self._lists = lists[np.argsort(-nearest[lists], kind="stable")]
             self._similarities = similarities[:, self._lists]
-        reach = self.misses.follow(
-            nearest[self._lists], sizes[self._lists], self._visit, k=self.k, allowed=self.allowed / 2
-        )
+            if self._lie_far(nearest, sizes) and self._foretold_dear(nearest[self._lists], sizes[self._lists]):
+                return None
+        try:
+            reach = self.misses.follow(
+                nearest[self._lists], sizes[self._lists], self._visit, k=self.k, allowed=self.allowed / 2
+            )
+        except _TooDear:
+            return None
         self.lists_visited = reach.lists
         self.missed += reach.missed
         return self._ranking()
 
-    def _visit(self, start: int, end: int) -> float:
-        """Looks into the lists from one place to before another; the k-th best cosine so far."""
+    def _lie_far(self, nearest: Floats, sizes: Ints) -> bool:
+        """Whether the lists that a search without a filter would visit hold fewer survivors than are wanted."""
+        visited = min(self.gallery.generation.manifest.nprobe, len(nearest))
+        return int(sizes[np.argpartition(-nearest, visited - 1)[:visited]].sum()) < self.k
+
+    def _foretold_dear(self, nearest: Floats, sizes: Ints) -> bool:
+        """Whether the visits to come would cost more than comparing every survivor in place, as far as can be told."""
+        lists = self.misses.foretell(nearest, sizes, k=self.k, allowed=self.allowed / 2)
+        return self._cost(0, lists) > self._in_place()
+
+    def _in_place(self) -> int:
+        return cost_in_place(len(self.selection.rows), self.gallery.rows)
+
+    def _visit(self, start: int, end: int, until: int) -> float:
+        """Looks into the lists from one place to before another; the k-th best cosine so far. Raises _TooDear."""
+        self._pay(start, end, until)
         segments = self._segments(self._lists[start:end])
         survivors = _count(self.selection.offsets, segments)
         inside = _count(self.gallery.segments, segments)
-        depth = scaled(self.gallery.generation.manifest.depth, self.k) * len(self.queries)
-        if not (codes_are_cheaper(survivors, inside, depth) and self._by_codes(start, end, inside, survivors)):
+        if not self._by_codes(start, end, inside, survivors):
             with self.watch.stage("scan"):
                 rows = _slices(self.selection.rows, self.selection.offsets, segments)
                 rows = np.setdiff1d(rows, self._rows, assume_unique=True)  # codes may have led to some already
             self.rows_scanned += survivors
             self._compare(rows)
         return self._floor
+
+    def _pay(self, start: int, end: int, until: int) -> None:
+        """Raises _TooDear where the visits up to this one, or all that are expected, cost more than comparing every
+        survivor in place."""
+        in_place = self._in_place()
+        self._paid += self._cost(start, end)
+        if start and (self._paid > in_place or self._cost(start, until) > DOUBT * in_place):
+            raise _TooDear
+
+    def _cost(self, start: int, end: int) -> int:
+        segments = self._segments(self._lists[start:end])
+        return COMPARISON_COST * _count(self.selection.offsets, segments)
 
     def _by_codes(self, start: int, end: int, inside: int, survivors: int) -> bool:
         """Compares the survivors whose codes promise a place among the best; False where too many do to be less work
@@ -89,8 +125,9 @@ class SurvivorScan:
         """
         first = scaled(self.gallery.generation.manifest.depth, self.k)
         slack = self.misses.slack(self.allowed / 2)
-        depth = FOLLOWED * first
-        while True:
+        depth, scanned = FOLLOWED * first, 0
+        while codes_are_cheaper(survivors, scanned + inside, depth):
+            scanned += inside
             with self.watch.stage("scan"):
                 scores, rows = self._best_codes(start, end, depth)
             self.rows_scanned += inside
@@ -101,8 +138,7 @@ class SurvivorScan:
                 self.missed = max(self.missed, self.allowed / 2)
                 return True
             depth *= DEEPER
-            if not codes_are_cheaper(survivors, inside, depth):
-                return False
+        return False
 
     def _best_codes(self, start: int, end: int, depth: int) -> tuple[Floats, Ints]:
         """Scores [n], falling, and rows [n] of the survivors with the best codes for any of the queries; n < depth

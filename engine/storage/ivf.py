@@ -72,7 +72,7 @@ class Quantizer:
             best = similarities.argpartition(self.lists - n)[self.lists - n :]
             best = best[similarities[best].argsort()[::-1]]
             return similarities[best][None], best[None]
-        _use_threads(len(queries))
+        use_threads(len(queries))
         found, lists = self._trained.quantizer.search(self._turned(queries), n)
         return found, lists
 
@@ -89,7 +89,7 @@ class Quantizer:
     def assign(self, vectors: NDArray[np.floating]) -> Ints:
         """[n, dim] -> the list of each vector, [n]; float16 and mapped arrays are read a block at a time."""
         lists = np.empty(len(vectors), np.int64)
-        _use_threads(len(vectors))
+        use_threads(len(vectors))
         for start in range(0, len(vectors), BLOCK):
             block = slice(start, start + BLOCK)
             # as FAISS itself does it in `add`, on which the order of the rows rests
@@ -163,7 +163,7 @@ class ShardCodes:
 
     def add(self, vectors: NDArray[np.floating]) -> None:
         """Appends [n, dim] as the next n rows. They must come in list order over all calls."""
-        _use_threads(len(vectors))
+        use_threads(len(vectors))
         self._index.add(self._quantizer._turned(vectors))
 
     def search(self, query: Floats, nprobe: int, depth: int) -> tuple[Floats, Ints]:
@@ -174,7 +174,7 @@ class ShardCodes:
         turned = self._quantizer._turned(query)
         scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)
         pointers = (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
-        _use_threads(1)
+        use_threads(1)
         self._index.search_c(1, faiss.swig_ptr(turned), depth, *pointers, _visiting(nprobe))
         return scores, rows
 
@@ -206,7 +206,7 @@ class ShardCodes:
         else:
             selector = faiss.IDSelectorBitmap(allowed)
             parameters = faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
-        _use_threads(count)
+        use_threads(count)
         # the Python `search_preassigned` takes no parameters, and setting nprobe on the shared index would race
         self._index.search_preassigned_c(
             count,
@@ -251,8 +251,10 @@ class _Alone(local):
 _alone = _Alone()
 
 
-def _use_threads(queries: int) -> None:
-    """OpenMP's setting is per calling thread; one query is done sooner than handed over to another thread."""
+def use_threads(queries: int) -> None:
+    """How many threads FAISS may take in this one; OpenMP's setting is per calling thread.
+
+    One query is done sooner than handed over to another thread."""
     faiss.omp_set_num_threads(1 if queries == 1 or _alone.yes else THREADS)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import MADV_RANDOM, MADV_WILLNEED, PAGESIZE
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
 from engine.storage.files import link, replacing
+from engine.storage.flat import FlatRows
 from engine.storage.ivf import BLOCK, Quantizer, ShardCodes
 from engine.storage.products import read_table, write_table
 from engine.storage.texts import Texts
@@ -88,6 +90,8 @@ class Shard:
         codes = ShardCodes.open(codes_path, quantizer)
         try:
             vectors = np.load(vectors_path, mmap_mode="r")
+            # rows are read here and there: where memory is short, reading ahead drives out what is wanted
+            vectors.base.madvise(MADV_RANDOM)
         except (ValueError, EOFError) as wrong:
             raise _damaged(vectors_path, wrong) from None
         try:
@@ -102,6 +106,14 @@ class Shard:
             raise _damaged(vectors_path, f"it holds {vectors.dtype} {list(vectors.shape)}")
         return shard
 
+    def read_through(self, start: int, end: int) -> NDArray[np.float16]:
+        """The vectors of the rows from `start` to before `end`, where all are read in order: ahead of time."""
+        row = self.vectors.strides[0]
+        whole: Any = self.vectors.base  # the mapped file
+        begin = (len(whole) - self.vectors.nbytes + start * row) // PAGESIZE * PAGESIZE
+        whole.madvise(MADV_WILLNEED, begin, min(2 * (end - start) * row, len(whole) - begin))  # and as many again
+        return np.asarray(self.vectors[start:end])
+
     def uri(self, row: int) -> str:
         """Where the bytes of the row's photo are."""
         uri: str = self._uris[row].as_py()
@@ -111,6 +123,11 @@ class Shard:
         """[rows] the sha256 of each photo's file, 32 bytes."""
         hashes: list[bytes] = self._content_hashes.to_pylist()
         return hashes
+
+    @cached_property
+    def flat(self) -> FlatRows:
+        """All rows, to be compared in place."""
+        return FlatRows(self.vectors)
 
     @property
     def contents(self) -> NDArray[np.uint8]:

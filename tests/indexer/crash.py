@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Product
-from engine.catalogue.store import Catalogue
+from engine.catalogue.store import Catalogue, Writer
 from engine.errors import IndexMissing, LogTrimmed
 from engine.storage.generation import Generation, generation_names, generation_path, open_index, read_current
 from engine.storage.manifest import Manifest
@@ -123,10 +123,10 @@ class Storm:
                 photo.photo_id: (photo.product_id, photo.content_hash) for photo in view.photos()
             }
 
-    def _add(self, writer: object, live: bool) -> None:
+    def _add(self, writer: Writer, live: bool) -> None:
         number = self.next_product
         self.next_product += 1
-        writer.upsert_product(Product(f"p{number:04d}"))  # type: ignore[attr-defined]
+        writer.upsert_product(Product(f"p{number:04d}"))
         for photo in range(2):
             data = draw(number, photo)
             content = sha256(data).hexdigest()
@@ -134,10 +134,10 @@ class Storm:
             path.write_bytes(data)
             pixels = load(data, "photo", self.shop.encoder.preprocess)
             (self.vectors[content],) = self.shop.encoder.encode(pixels[None]).embeddings
-            writer.add_photo(f"p{number:04d}", content, path.as_uri())  # type: ignore[attr-defined]
+            writer.add_photo(f"p{number:04d}", content, path.as_uri())
             if live:
                 self.upserted.add(content)
-                writer.put_vector(content, self.shop.encoder.model_id, PRECISION, self.vectors[content])  # type: ignore[attr-defined]
+                writer.put_vector(content, self.shop.encoder.model_id, PRECISION, self.vectors[content])
 
     def strike(self, action: str, *, timed: bool = False, workers: int = 1, at: int | None = None) -> bool:
         """Starts an action and kills it somewhere; whether it was killed before it was done."""

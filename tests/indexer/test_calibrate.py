@@ -1,6 +1,7 @@
 """The calibration says of photos what a slow count says of them, and what it foretells is not exceeded."""
 
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from engine.search.misses import Misses
 from engine.storage.manifest import FilterCalibration
 from indexer.calibrate import TAILS, Goal, calibrate, try_filters
-from indexer.gallery import Gallery, Questions
+from indexer.gallery import Gallery, Questions, Sample
 from tests.fakes import product_vectors
 from tests.indexer.test_tune import make_gallery
 
@@ -26,16 +27,21 @@ def questions(gallery: Gallery) -> Questions:
 
 
 @pytest.fixture(scope="module")
-def calibration(gallery: Gallery, questions: Questions) -> FilterCalibration:
-    return calibrate(gallery, questions.part(0, 30), GOAL, np.random.default_rng(0))
+def sample(gallery: Gallery) -> Sample:
+    return Sample.draw(gallery, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def calibration(sample: Sample, questions: Questions) -> FilterCalibration:
+    return calibrate(sample, questions.part(0, 30), GOAL, np.random.default_rng(0))
 
 
 def test_the_excess_is_that_of_a_plain_count(
-    gallery: Gallery, questions: Questions, calibration: FilterCalibration
+    gallery: Gallery, sample: Sample, questions: Questions, calibration: FilterCalibration
 ) -> None:
     asked = questions.part(0, 30)
     near = gallery.quantizer.similarities(asked.vectors)
-    cosines = gallery.cosines(asked.vectors)
+    cosines = np.stack(list(sample.cosines(asked.vectors)))
     mine = np.zeros(cosines.shape, bool)
     mine[np.arange(30), asked.rows] = True
     step = calibration.similarities[1] - calibration.similarities[0]
@@ -50,13 +56,13 @@ def test_the_excess_is_that_of_a_plain_count(
 
 
 def test_the_slack_covers_codes_that_score_too_low(
-    gallery: Gallery, questions: Questions, calibration: FilterCalibration
+    gallery: Gallery, sample: Sample, questions: Questions, calibration: FilterCalibration
 ) -> None:
     slack = Misses(calibration).slack(0.01)
     below = []
     for number in range(30, 60):
         query = questions.vectors[number : number + 1]
-        cosines = gallery.cosines(query)[0]
+        cosines = next(sample.cosines(query))
         best = np.argsort(-cosines)[1:100]
         scores, rows = gallery.scores(query, best)
         assert sorted(rows.tolist()) == sorted(best.tolist())
@@ -65,9 +71,9 @@ def test_the_slack_covers_codes_that_score_too_low(
 
 
 def test_other_questions_lose_no_more_than_allowed(
-    gallery: Gallery, questions: Questions, calibration: FilterCalibration
+    sample: Sample, questions: Questions, calibration: FilterCalibration
 ) -> None:
-    trials = list(try_filters(gallery, questions.part(30, 60), calibration, GOAL, np.random.default_rng(1)))
+    trials = list(try_filters(sample, questions.part(30, 60), calibration, GOAL, np.random.default_rng(1)))
     assert {(trial.kind, trial.share) for trial in trials} == {
         (kind, share) for kind in ("independent", "near", "far") for share in (0.5, 0.1, 0.01)
     }
@@ -77,19 +83,45 @@ def test_other_questions_lose_no_more_than_allowed(
 
 
 def test_a_calibration_that_foretells_too_little_is_made_more_cautious(
-    gallery: Gallery, questions: Questions, monkeypatch: pytest.MonkeyPatch
+    sample: Sample, questions: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import indexer.calibrate
 
-    def blind(*_: object) -> tuple[tuple[float, ...], tuple[tuple[float, ...], ...]]:
-        return (-1.0, 1.0), (tuple(-1.0 + 0.01 * place for place in range(len(TAILS))),) * 2
+    def blind(*given: Any) -> FilterCalibration:
+        nothing = tuple(-1.0 + 0.01 * place for place in range(len(TAILS)))
+        return replace(measure(*given), similarities=(-1.0, 1.0), excess=(nothing, nothing))
 
-    monkeypatch.setattr(indexer.calibrate, "_excess", blind)
-    found = calibrate(gallery, questions.part(0, 30), GOAL, np.random.default_rng(0))
+    measure = indexer.calibrate._measure
+    monkeypatch.setattr(indexer.calibrate, "_measure", blind)
+    found = calibrate(sample, questions.part(0, 30), GOAL, np.random.default_rng(0))
     assert found.caution > 1.5
 
 
 def test_the_same_catalogue_is_calibrated_the_same(
-    gallery: Gallery, questions: Questions, calibration: FilterCalibration, tmp_path: Path
+    sample: Sample, questions: Questions, calibration: FilterCalibration
 ) -> None:
-    assert calibrate(gallery, questions.part(0, 30), GOAL, np.random.default_rng(0)) == calibration
+    assert calibrate(sample, questions.part(0, 30), GOAL, np.random.default_rng(0)) == calibration
+
+
+def test_a_sample_has_all_photos_of_some_products(gallery: Gallery, questions: Questions) -> None:
+    sample = Sample.draw(gallery, np.random.default_rng(3), size=gallery.rows // 4)
+    assert 0.2 < len(sample) / gallery.rows < 0.3
+    chosen = np.unique(gallery.ordinals[sample.rows])
+    assert np.array_equal(sample.rows, np.flatnonzero(np.isin(gallery.ordinals, chosen)))
+    assert np.array_equal(chosen[sample.owners], gallery.ordinals[sample.rows])
+    assert np.array_equal(sample.lists, gallery.lists[sample.rows])
+    vectors = gallery.vectors(sample.rows)
+    for query, cosines in zip(questions.vectors, sample.cosines(questions.vectors), strict=True):
+        assert np.allclose(cosines, vectors @ query, atol=1e-6)
+        best = [cosines[sample.owners == product].max() for product in range(sample.products)]
+        assert np.array_equal(sample.best_by_product(cosines), best)
+
+
+def test_a_sample_is_enough_to_calibrate_on(gallery: Gallery, questions: Questions) -> None:
+    """What a quarter of the photos says holds for filters on all of them."""
+    rng = np.random.default_rng(3)
+    quarter = calibrate(Sample.draw(gallery, rng, size=gallery.rows // 4), questions.part(0, 30), GOAL, rng)
+    whole = Sample.draw(gallery, rng)
+    trials = list(try_filters(whole, questions.part(30, 60), quarter, GOAL, rng))
+    for kind in ("independent", "near", "far"):
+        assert np.mean([trial.recall for trial in trials if trial.kind == kind]) >= 0.98

@@ -17,7 +17,7 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import SILENT
 from engine.vision.model import Model
 from indexer.build import BuildOptions, build_from_vectors
-from indexer.gallery import Gallery, Questions
+from indexer.gallery import Gallery, Questions, Sample
 from indexer.roster import Roster, write_roster
 from indexer.stock import product_name
 from indexer.verify import verify_index
@@ -185,7 +185,10 @@ def test_the_truth_is_found_a_block_at_a_time(model: Model, tmp_path: Path, monk
     monkeypatch.setattr("indexer.gallery.ROWS", 37)
     rows = np.random.default_rng(0).permutation(900)[:100]
     questions = Questions.ask(gallery, rows, 10)
-    cosines = gallery.cosines(gallery.vectors(rows))
-    cosines[np.arange(100), rows] = -np.inf
-    best = -np.sort(-gallery.best_by_product(cosines), axis=1)[:, 9]
+    sample = Sample.draw(gallery, np.random.default_rng(0))
+    assert np.array_equal(sample.rows, np.arange(900))
+    best = []
+    for row, cosines in zip(rows, sample.cosines(gallery.vectors(rows)), strict=True):
+        cosines[row] = -np.inf
+        best.append(np.sort(sample.best_by_product(cosines))[-10])
     assert np.allclose([truth.floor for truth in questions.truths], best, atol=1e-6)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine.search.search_engine import SearchEngine
+from indexer.prune import prune_index
 from tests.engine.search.live_model import LiveModel
 from tests.engine.search.switching import held, switches_under_load
 from tests.engine.test_updates import kill_writers
@@ -21,6 +22,7 @@ from tests.indexer.shop import shop
 SHARE = float(os.environ.get("LOOKALIKE_SOAK", "1"))
 RESULTS = Path(__file__).parent
 TURNOVERS = 20
+BUILT_ANEW = 5  # every so many turnovers; the others merge
 FLAT = 1.25  # times the memory after the fifth turnover that there may be after the last
 
 
@@ -41,17 +43,17 @@ def test_a_million_operations_leave_engine_and_model_of_one_mind(tmp_path: Path)
         model = LiveModel(opened, rng, products=400, at_once=60)
         with SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=opened.encoder) as engine:
             for turnover in range(1, TURNOVERS + 1):
-                built = model.change_number
                 while model.operations < operations * turnover / TURNOVERS:
                     model.change()
                     if rng.random() < 0.1:
                         assert engine.caught_up(model.change_number, timeout_s=120)
                         model.check(engine)
                         checks += 1
-                opened.build()
-                with opened.catalogue.transaction() as writer:
-                    writer.trim_log(built)
-                    writer.drop_unused_vectors()
+                if turnover % BUILT_ANEW:
+                    opened.merge()
+                else:
+                    opened.build()
+                prune_index(opened.catalogue, opened.index)
                 assert engine.caught_up(model.change_number, timeout_s=120)
                 model.check(engine)
                 memory.append(held(opened.index))

@@ -168,6 +168,7 @@ def test_health_says_what_answers(http: httpx.Client) -> None:
         "generation": "000001",
         "model_id": "fake",
         "change_number": 1,
+        "live_photos": 0,
         "stale": False,
     }
 

@@ -20,7 +20,7 @@ from engine.storage.products import write_products
 from engine.storage.shard import PhotoRows, Shard, shard_files, shard_of, write_shard
 from engine.vision.model import Model, copy_serving_part
 from indexer.calibrate import Goal, calibrate
-from indexer.gallery import Gallery, Questions
+from indexer.gallery import Gallery, Questions, Sample
 from indexer.quantizer import train
 
 Floats = NDArray[np.float32]
@@ -141,4 +141,4 @@ def write_index(
 def measured(quantizer: Quantizer, shards: Sequence[Shard], contents: Contents) -> FilterCalibration:
     gallery, rng = Gallery(quantizer, shards, len(contents.products)), np.random.default_rng(0)
     questions = Questions.ask(gallery, rng.permutation(gallery.rows)[:64], 10)
-    return calibrate(gallery, questions, Goal(10, allowed=0.01), rng)
+    return calibrate(Sample.draw(gallery, rng), questions, Goal(10, allowed=0.01), rng)

@@ -66,6 +66,24 @@ def shown(result) -> list[tuple]:
     return [(hit.product_id, hit.title, hit.facets, hit.photo_id, pytest.approx(hit.score, abs=2e-6)) for hit in hits]
 
 
+def test_a_delta_that_grows_long_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("engine.search.search_engine.MANY_LIVE_PHOTOS", 3)
+    with shop(tmp_path, products=4) as opened:
+        opened.build()
+        updates = Updates(opened.catalogue, opened.encoder, opened.folder / "photos")
+        with SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=opened.encoder) as engine:
+            told = []
+            for number in range(4):
+                done = updates.upsert(Upsert(f"n{number}", None, {}, [draw(40 + number, 0), draw(40 + number, 1)]))
+                assert engine.caught_up(done.change_number, timeout_s=30)
+                told.append((engine.live_photos, len(caplog.records)))
+    assert told == [(2, 0), (4, 1), (6, 1), (8, 1)]
+    assert "4 photos are newer than the index" in caplog.text
+    assert "lookalike index --merge" in caplog.text
+
+
 @pytest.mark.parametrize(("where", "seed"), [("sqlite", 0), ("sqlite", 1), ("postgresql", 2)], indirect=["where"])
 def test_random_changes_are_found_as_the_model_says_and_a_rebuilt_index_too(
     tmp_path: Path, where: str, seed: int

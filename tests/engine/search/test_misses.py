@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.search.misses import FIRST, Misses
+from engine.search.misses import FIRST, Misses, Reach
 from engine.storage.manifest import FilterCalibration
 
 TAILS = tuple(0.5 / 2**step for step in range(14))
@@ -75,13 +75,18 @@ class World:
         ]
         self.visits: list[tuple[int, int]] = []
 
-    def follow(self, misses: Misses, k: int, allowed: float):  # type: ignore[no-untyped-def]
-        def visit(start: int, end: int) -> float:
+    def follow(self, misses: Misses, k: int, allowed: float) -> Reach:
+        def visit(start: int, end: int, _until: int) -> float:
             self.visits.append((start, end))
             seen = np.sort(np.concatenate(self.cosines[:end]))[::-1]
             return float(seen[k - 1]) if len(seen) >= k else -np.inf
 
         return misses.follow(self.similarities, self.sizes, visit, k=k, allowed=allowed)
+
+    def expected_beyond(self, lists: int, floor: float) -> float:
+        """How many photos in the lists after the first `lists` are nearer than `floor`, as NORMAL says."""
+        later = zip(self.similarities[lists:].tolist(), self.sizes[lists:], strict=True)
+        return sum(size * (1 - NormalDist(nearness, SPREAD[nearness]).cdf(floor)) for nearness, size in later)
 
     def lost(self, lists: int, k: int) -> float:
         """The share of the k best that lies in the lists after the first `lists`."""
@@ -116,3 +121,16 @@ def test_no_more_is_lost_than_foretold(near: float) -> None:
     assert np.mean(lost) <= np.mean(foretold) + 0.005
     if near == 0.2:  # with results in the near lists, the far ones are not worth a look
         assert np.mean(visited) < 120
+
+
+@pytest.mark.parametrize("near", [0.0, 0.02, 0.2])
+def test_a_search_is_foretold_before_anything_is_seen(near: float) -> None:
+    """Queries differ and this knows none, so it holds on average."""
+    foretold, without_steps = [], []
+    for seed in range(40):
+        world = World(seed, lists=400, near=near)
+        foretold.append(Misses(NORMAL).foretell(world.similarities, world.sizes, k=10, allowed=0.02))
+        floor = np.sort(np.concatenate(world.cosines))[-10]
+        left = [world.expected_beyond(lists, floor) / 10 for lists in range(401)]
+        without_steps.append(int(np.argmax(np.array(left) <= 0.02)))
+    assert np.mean(foretold) == pytest.approx(np.mean(without_steps), rel=0.1, abs=4)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -50,6 +52,22 @@ def contents() -> Contents:
 
 
 Tuning = Literal["one list", "hasty", "sharded"]
+InPlace = Literal["never", "as it costs", "always"]
+
+
+@contextmanager
+def comparing(in_place: InPlace) -> Iterator[None]:
+    """Within, comparing all survivors where they lie is thought to be as dear or cheap as this: small indexes, where it
+    always pays, then take the other ways as well."""
+    if in_place == "as it costs":
+        yield
+        return
+    cost = 10**12 if in_place == "never" else 0
+    with (
+        patch("engine.search.survivors.cost_in_place", lambda *_: cost),
+        patch("engine.search.scan.cost_in_place", lambda *_: cost),
+    ):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +110,10 @@ def check_hits(hits: tuple[Hit, ...], contents: Contents, queries: np.ndarray, f
         assert hit.score == pytest.approx(np.clip(contents.cosine(hit.photo_id, queries), -1, 1), abs=TOLERANCE)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     tuning=st.sampled_from(["one list", "hasty", "sharded"]),
+    in_place=st.sampled_from(["never", "as it costs", "always"]),
     mode=st.sampled_from(["exact", "similar", "both"]),
     filter=st.none() | filters(SCHEMA),
     k=st.integers(1, 12) | st.integers(13, 300),
@@ -105,6 +124,7 @@ def test_never_fewer_than_k_when_k_match(
     engines: dict[Tuning, SearchEngine],
     contents: Contents,
     tuning: Tuning,
+    in_place: InPlace,
     mode: Mode,
     filter: Filter | None,
     k: int,
@@ -120,7 +140,8 @@ def test_never_fewer_than_k_when_k_match(
         own = None
         queries = unit(np.random.default_rng(start).standard_normal((1, DIM))).astype(np.float32)
         query = Query(vector=queries[0] * 3, k=k, mode=mode, filter=filter)
-    answer = engine.search(query)
+    with comparing(in_place):
+        answer = engine.search(query)
     best = contents.best(queries, filter)
     assert answer.matching == len(best)
     assert (answer.exact is None, answer.similar is None) == (mode == "similar", mode == "exact")
@@ -142,6 +163,20 @@ def test_never_fewer_than_k_when_k_match(
         assert not shown & {hit.product_id for hit in answer.similar}
 
 
+def test_a_k_for_which_comparing_everything_is_no_more_work_is_answered_exactly(
+    engines: dict[Tuning, SearchEngine], contents: Contents
+) -> None:
+    query = unit(np.random.default_rng(8).standard_normal(DIM)).astype(np.float32)
+    few = engines["sharded"].search(Query(vector=query, k=1, mode="exact"))
+    everything = engines["sharded"].search(Query(vector=query, k=1000, mode="exact"))
+    assert (few.plan.path, everything.plan.path) == ("lists", "exact")
+    assert everything.exact is not None
+    best = contents.best(query[None], None)
+    assert {hit.product_id for hit in everything.exact.hits} == best.keys()
+    for hit in everything.exact.hits:  # by its best photo, every one
+        assert hit.score == pytest.approx(best[hit.product_id], abs=TOLERANCE)
+
+
 @settings(max_examples=60, deadline=None)
 @given(filter=filters(SCHEMA), start=st.integers(0, 10_000), k=st.integers(1, 20))
 def test_hasty_budget_still_finds_the_best_where_it_looked_at_everything(
@@ -156,7 +191,8 @@ def test_hasty_budget_still_finds_the_best_where_it_looked_at_everything(
         assert [hit.score for hit in answer.exact.hits] == pytest.approx(best, abs=TOLERANCE)
 
 
-def test_recall_under_filters_of_every_width(model: Model, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_place", ["never", "as it costs"])
+def test_recall_under_filters_of_every_width(model: Model, tmp_path: Path, in_place: InPlace) -> None:
     rng = np.random.default_rng(3)
     count = 5000
     owners, vectors = clustered(rng, count, count, DIM, clusters=60)
@@ -180,9 +216,9 @@ def test_recall_under_filters_of_every_width(model: Model, tmp_path: Path) -> No
     }
     recalls: dict[Filter, list[float]] = {filter: [] for filter in passing}
     paths = set()
-    with write_index(
-        tmp_path, contents, model, lists=64, shards=2, nprobe=8, depth=100, filter_budget=400, calibration="measured"
-    ) as engine:
+    tuning = {"nprobe": 8, "depth": 100, "filter_budget": 400}
+    opened = write_index(tmp_path, contents, model, lists=64, shards=2, calibration="measured", **tuning)
+    with opened as engine, comparing(in_place):
         for _ in range(25):
             near = vectors[rng.integers(count)].astype(np.float32)
             query = unit(near + 0.2 * unit(rng.standard_normal(DIM))).astype(np.float32)

@@ -55,6 +55,7 @@ class SmallShop:
 
     generation = "000001"
     change_number = 1
+    live_photos = 0
     problem: str | None = None
     manifest = SimpleNamespace(model_id="small-shop")
 
