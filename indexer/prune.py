@@ -38,10 +38,10 @@ def prune_index(catalogue: Catalogue, out: Path) -> PruneReport:
     """
     with writing(out):
         read_current(out)
-        remove_spares(out)
         kept = {name: Manifest.read(generation_path(out, name)) for name in kept_generations(out)}
         for name, manifest in kept.items():
             _check(catalogue, generation_path(out, name), manifest)
+        remove_spares(out)
         number = min(manifest.change_number for manifest in kept.values())
         dropped = 0
         for model_id, precision in sorted({(manifest.model_id, manifest.precision) for manifest in kept.values()}):

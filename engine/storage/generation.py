@@ -110,6 +110,8 @@ def read_current(index_dir: Path) -> str:
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        if generation_names(index_dir):
+            raise IndexMissing(f"{path} is missing; write it again with `lookalike index --repair`.") from None
         raise IndexMissing(f"There is no finished index in {index_dir}; make one with `lookalike index`.") from None
     name = text[: text.find(b"\n")].split(b" ")[0].decode("ascii", "replace")
     # a name alone in its line is what earlier versions wrote, and what people write

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import DamagedFile, IndexMissing, LogTrimmed, WrongCatalogue
+from engine.errors import DamagedFile, IndexMissing, LogTrimmed, UnsupportedFormat, WrongCatalogue
 from engine.storage.generation import generation_names, generation_path, open_index
 from engine.storage.manifest import Manifest
 from indexer.previous import PRECISION
 from indexer.prune import prune_index
+from indexer.verify import verify_index
+from tests.fakes import tiny_model
 from tests.indexer.shop import Shop, shop
 
 
@@ -92,6 +94,31 @@ def test_nothing_is_forgotten_while_a_kept_generation_is_damaged(lived: Shop) ->
         prune_index(lived.catalogue, lived.index)
     assert kept_vectors(lived) == before
     assert lived.catalogue.changes_since(0)
+
+
+@pytest.mark.parametrize("text", ["", '{"format": 9}'])
+def test_a_generation_that_does_not_say_its_model_keeps_it(lived: Shop, tmp_path: Path, text: str) -> None:
+    older = open_index(lived.index).model_path
+    lived.build(tiny_model(tmp_path / "other", size=64))
+    manifest = generation_path(lived.index, "000003") / "manifest.json"
+    written = manifest.read_text()
+    manifest.write_text(text)
+    with pytest.raises((DamagedFile, UnsupportedFormat), match=r"manifest\.json"):
+        prune_index(lived.catalogue, lived.index)
+    assert older.is_dir()
+    manifest.write_text(written)
+    assert verify_index(lived.index) == []
+
+
+def test_a_damaged_manifest_costs_no_model_when_the_next_generation_is_published(lived: Shop, tmp_path: Path) -> None:
+    older = open_index(lived.index).model_path
+    manifest = generation_path(lived.index, "000003") / "manifest.json"
+    written = manifest.read_text()
+    manifest.write_text("")
+    lived.build(tiny_model(tmp_path / "other", size=64))
+    assert older.is_dir()
+    manifest.write_text(written)
+    assert verify_index(lived.index) == []
 
 
 def test_another_catalogue_is_not_pruned(lived: Shop, tmp_path: Path) -> None:
