@@ -31,6 +31,7 @@ from engine.vision.model import Model
 from indexer.embed import Embedded, Unreadable, embed, find_all
 from indexer.fill import FilledShard, ShardTask, fill_shard
 from indexer.gallery import Gallery
+from indexer.given import check_given
 from indexer.known import Ints, Known, ScatteredVectors
 from indexer.layout import Layout, draw_sample, lay_out
 from indexer.previous import PRECISION, given_vectors, known_vectors, last_manifest
@@ -124,9 +125,10 @@ def build_from_vectors(
 
     `vectors` float16 [n, dim], L2 norm 1, or a `.npy` file of them, which is mapped; `owners` int [n], which never
     falls, is the number of each one's product, a position in `products` or, without those, its name. Queries are
-    vectors of the same kind; `model` says their length, and encodes photos that are asked with. Raises what
-    `build_index` raises.
+    vectors of the same kind; `model` says their length, and encodes photos that are asked with. Raises BadCall where
+    the vectors, their owners or the products cannot be, MissingFile, and what `build_index` raises.
     """
+    check_given(vectors, owners, model.spec.dim, products)
     with writing(out):
         site = Site.open(out, model, options, progress)
         with site.watch.stage("read"):
