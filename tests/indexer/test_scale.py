@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet, FacetType, Photo, Product
-from engine.errors import DuplicateId, EmptyCatalogue
+from engine.errors import DuplicateId
 from engine.search.query import Query
 from engine.search.search_engine import SearchEngine
 from engine.storage.generation import open_index
@@ -167,9 +167,10 @@ def test_an_id_that_comes_twice_is_refused(
         read(Given(products, photos), tmp_path)
 
 
-def test_a_stock_without_photos_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(EmptyCatalogue):
-        read(Given(["a"], []), tmp_path)
+def test_a_stock_without_photos_is_an_empty_roster(tmp_path: Path) -> None:
+    for products in ([], ["a"]):
+        roster = read(Given(products, []), tmp_path)
+        assert (len(roster), list(roster.product_ids)) == (0, products)
 
 
 def test_the_truth_is_found_a_block_at_a_time(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
