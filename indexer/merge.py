@@ -34,9 +34,9 @@ def merge_index(
     """Brings the index up to the catalogue's last change; None where it is there already.
 
     The answers are those of a generation built at once with the same quantizer; after the last deletion that is one
-    without photos. Of `options`, `workers` and `recall`
-    count. Raises IndexMissing where there is no generation yet, WrongModel where it was made by another model than
-    `model`, DamagedFile where its quantizer or manifest is, and what `build_index` raises.
+    without photos. Of `options`, `workers` and `recall` count. Raises IndexMissing where there is no generation yet,
+    WrongModel where it was made by another model than `model`, DamagedFile where its quantizer or manifest is, and what
+    `build_index` raises.
     """
     job = Job(catalogue, model, out, encoder, options, progress)
     job.check()
