@@ -288,6 +288,7 @@ class Writer:
             raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; declare it first.")
         facets = {name: encode(name, self._types[name], value) for name, value in product.facets.items()}
         title = product.title
+        _check_title(product.product_id, title)
         if kept is not None:
             facets = kept["facets"] | facets
             title = kept["title"] if title is None else title
@@ -313,6 +314,12 @@ class Writer:
     def _run_many(self, statement: sa.Executable, rows: list[_Row]) -> None:
         if rows:
             self._connection.execute(statement, rows)
+
+
+def _check_title(product_id: str, title: object) -> None:
+    """Callers that nobody type-checks may send anything; once stored, it would stop every follower and every build."""
+    if title is not None and not isinstance(title, str):
+        raise BadCall(f"{title!r} cannot be the title of the product {product_id!r}; send text.")
 
 
 def _effect(before: _Row | None, row: _Row) -> Effect:

@@ -6,6 +6,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,6 +259,9 @@ def test_an_id_that_cannot_be_is_refused(catalogue: Catalogue, product_id: str) 
     [
         ("colour", 3.0),
         ("tags", "run"),
+        ("tags", (1, 2)),
+        ("tags", ("run", None)),
+        ("tags", (b"run",)),
         ("price", "3"),
         ("price", True),
         ("price", float("nan")),
@@ -271,6 +275,13 @@ def test_a_value_of_another_type_is_refused(catalogue: Catalogue, facet: str, va
     with pytest.raises(BadCall, match=facet), catalogue.transaction() as writer:
         writer.declare_facets(ALL)
         writer.upsert_product(Product("a", facets={facet: value}))
+
+
+@pytest.mark.parametrize("title", [5, b"Mug", ("Mug",)])
+def test_a_title_that_is_no_text_is_refused(catalogue: Catalogue, title: Any) -> None:
+    with pytest.raises(BadCall, match="title of the product 'a'"), catalogue.transaction() as writer:
+        writer.upsert_product(Product("a", title))
+    assert catalogue.change_number() == 0
 
 
 def test_a_facet_keeps_its_type(catalogue: Catalogue) -> None:
