@@ -247,9 +247,10 @@ class Writer:
         """Forgets the vectors of these contents (32 bytes each, as `Snapshot.vectors` gives them); None: all."""
         kept_vectors.drop(self._connection, model_id, precision, hashes)
 
-    def drop_unused_vectors(self) -> None:
-        """Forgets the vectors of contents that no photo has any more."""
-        kept_vectors.drop_unused(self._connection)
+    def drop_unused_vectors(self, hashes: Sequence[bytes], last_photo_id: int) -> None:
+        """Forgets the vectors of contents that no photo had in a snapshot (its `unused_vectors` and `last_photo_id`),
+        and that none has now: a photo never changes its content, so only newer ones need to be looked at."""
+        kept_vectors.drop_unused(self._connection, hashes, last_photo_id)
 
     def trim_log(self, below: int) -> None:
         """Forgets the changes with numbers up to and including `below`: followers that have not seen them must open

@@ -334,9 +334,17 @@ def test_vectors_are_dropped_by_content_by_model_or_when_nobody_uses_them(catalo
         writer.put_vector(f"{1:064x}", "other", "float32", np.ones(2))
         writer.drop_vectors("m", "float32", [bytes(31) + b"\1", bytes(31) + b"\4"])
     assert left() == ["0", "2", "3", "5"]
+    with catalogue.snapshot() as view:
+        unused, last = list(view.unused_vectors()), view.last_photo_id
+        assert sorted(content[-1] for content in unused) == [0, 1, 2, 5]
+        assert view.vector_models() == [("m", "float32"), ("other", "float32")]
     with catalogue.transaction() as writer:
-        writer.drop_unused_vectors()
-    assert left() == ["3"]
+        writer.add_photo("a", f"{5:064x}", "file:///5")  # used again since it was looked up
+    with catalogue.transaction() as writer:
+        writer.drop_unused_vectors(unused, last)
+    assert left() == ["3", "5"]
+    with catalogue.snapshot() as view:
+        assert view.vector_models() == [("m", "float32")]
     with catalogue.transaction() as writer:
         writer.drop_vectors("m", "float32", None)
     assert left() == []
