@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadCall, DamagedFile, IndexMissing, UnsupportedFormat, WrongCatalogue
+from engine.errors import DamagedFile, IndexMissing, UnsupportedFormat, WrongCatalogue
 from engine.storage.generation import generation_names, generation_path, read_current
 from engine.storage.manifest import Manifest
 from engine.storage.products import read_table
@@ -85,15 +85,11 @@ def known_vectors(
 
 
 def given_vectors(vectors: NDArray[np.float16] | Path, dim: int, work: Path) -> Source:
-    """Vectors [n, dim] as a source whose contents are their numbers. Raises BadCall where they cannot be."""
+    """Vectors [n, dim], which `indexer.given` has looked at, as a source whose contents are their numbers."""
     path = vectors if isinstance(vectors, Path) else work / "given.npy"
     if not isinstance(vectors, Path):
         np.save(path, vectors)
     found = np.load(path, mmap_mode="r")
-    if found.dtype != np.float16 or found.ndim != 2 or found.shape[1] != dim:
-        raise BadCall(
-            f"The vectors are {found.dtype} {list(found.shape)}; give float16 [n, {dim}], the model's length."
-        )
     numbers = work / "given.contents.npy"
     write_contents_of_numbers(numbers, len(found))
     return Source(np.load(numbers, mmap_mode="r"), VectorFile(path, "npy", len(found), dim))

@@ -247,9 +247,10 @@ class Writer:
         """Forgets the vectors of these contents (32 bytes each, as `Snapshot.vectors` gives them); None: all."""
         kept_vectors.drop(self._connection, model_id, precision, hashes)
 
-    def drop_unused_vectors(self) -> None:
-        """Forgets the vectors of contents that no photo has any more."""
-        kept_vectors.drop_unused(self._connection)
+    def drop_unused_vectors(self, hashes: Sequence[bytes], last_photo_id: int) -> None:
+        """Forgets the vectors of contents that no photo had in a snapshot (its `unused_vectors` and `last_photo_id`),
+        and that none has now: a photo never changes its content, so only newer ones need to be looked at."""
+        kept_vectors.drop_unused(self._connection, hashes, last_photo_id)
 
     def trim_log(self, below: int) -> None:
         """Forgets the changes with numbers up to and including `below`: followers that have not seen them must open
@@ -288,6 +289,7 @@ class Writer:
             raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; declare it first.")
         facets = {name: encode(name, self._types[name], value) for name, value in product.facets.items()}
         title = product.title
+        _check_title(product.product_id, title)
         if kept is not None:
             facets = kept["facets"] | facets
             title = kept["title"] if title is None else title
@@ -313,6 +315,12 @@ class Writer:
     def _run_many(self, statement: sa.Executable, rows: list[_Row]) -> None:
         if rows:
             self._connection.execute(statement, rows)
+
+
+def _check_title(product_id: str, title: object) -> None:
+    """Callers that nobody type-checks may send anything; once stored, it would stop every follower and every build."""
+    if title is not None and not isinstance(title, str):
+        raise BadCall(f"{title!r} cannot be the title of the product {product_id!r}; send text.")
 
 
 def _effect(before: _Row | None, row: _Row) -> Effect:

@@ -116,6 +116,11 @@ class SearchEngine:
         """Photos that are newer than the generation, which every search compares one by one."""
         return len(self._snapshot.delta.live)
 
+    @property
+    def unreadable_photos(self) -> int:
+        """Photos that are newer than the generation and cannot be found, because their files cannot be read."""
+        return sum(map(len, self._snapshot.delta.unreadable.values()))
+
     def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
         """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
 
@@ -144,7 +149,7 @@ class SearchEngine:
     def _look_once(self, follower: Follower) -> bool:
         """One step of the follower; False if there was nothing new."""
         with self._looking:
-            before = self.live_photos
+            before, could_read = self.live_photos, not self._snapshot.delta.unreadable
             more = follower.step()
             self._snapshot = follower.snapshot
             if before < MANY_LIVE_PHOTOS <= self.live_photos:
@@ -152,6 +157,12 @@ class SearchEngine:
                     "%d photos are newer than the index and every search compares them all; fold them in with "
                     "`lookalike index --merge`.",
                     self.live_photos,
+                )
+            if could_read and self._snapshot.delta.unreadable:  # once, however many follow
+                log.warning(
+                    "%d new photos cannot be read and are not found until they can, which is tried every minute: %s",
+                    self.unreadable_photos,
+                    next(iter(self._snapshot.delta.unreadable.values()))[0],
                 )
             return more
 

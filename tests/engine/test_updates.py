@@ -65,6 +65,10 @@ def test_a_bad_photo_or_value_changes_nothing(opened: Shop, updates: Updates) ->
         updates.upsert(Upsert("a", photos=[draw(1, 0), b"no photo"]))
     with pytest.raises(BadCall, match="no facet 'size'"):
         updates.upsert(Upsert("a", None, {"size": "L"}, [draw(1, 0)]))
+    with pytest.raises(BadCall, match="value of the facet 'tags'"):
+        updates.upsert(Upsert("a", facets={"tags": ("x", 2)}), declare=[Facet("tags", FacetType.KEYWORDS)])
+    with pytest.raises(BadCall, match="title"):
+        updates.upsert(Upsert("a", 5))
     with pytest.raises(BadCall, match="need the model"):
         Updates(opened.catalogue, photos=opened.folder).upsert(Upsert("a", photos=[draw(1, 0)]))
     assert opened.catalogue.change_number() == 0
