@@ -28,13 +28,14 @@ from engine.storage.shard import Shard
 from engine.telemetry import SILENT, Progress, Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from indexer.embed import Embedded, Unreadable, embed, find_all
 from indexer.fill import FilledShard, ShardTask, fill_shard
 from indexer.gallery import Gallery
 from indexer.given import check_given
 from indexer.known import Ints, Known, ScatteredVectors
 from indexer.layout import Layout, draw_sample, lay_out
-from indexer.previous import PRECISION, given_vectors, known_vectors, last_manifest
+from indexer.previous import given_vectors, known_vectors, last_manifest
 from indexer.publish import Work, next_name, publish, put_model, reclaim, writing
 from indexer.quantizer import Representation, codec_for, lists_for, sample_size, train
 from indexer.receipts import read_receipt, write_receipt

@@ -14,8 +14,8 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import SILENT, Progress
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from indexer.build import DEFAULTS, BuildOptions, BuildReport, Job, build_generation
-from indexer.previous import PRECISION
 from indexer.publish import writing
 from indexer.quantizer import lists_for
 

@@ -18,11 +18,11 @@ from engine.storage.manifest import Manifest
 from engine.storage.products import read_table
 from engine.storage.shard import contents_of, shard_files
 from engine.telemetry import SILENT, Progress
+from engine.vision.photo_vectors import PRECISION
 from indexer.journal import JournalWriter
 from indexer.known import Known, Source, VectorFile, journal_source
 from indexer.stock import Stock, write_contents_of_numbers
 
-PRECISION = "float32"  # of the encoder; vectors of another are not the same vectors
 SPOOLED_AT_ONCE = 4096  # vectors of the catalogue kept in memory
 
 

@@ -18,10 +18,10 @@ from engine.errors import IndexMissing, LogTrimmed
 from engine.storage.generation import Generation, generation_names, generation_path, open_index, read_current
 from engine.storage.manifest import Manifest
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from engine.vision.preprocess import load
 from indexer.build import BuildOptions, build_index
 from indexer.merge import merge_index
-from indexer.previous import PRECISION
 from indexer.prune import prune_index
 from indexer.repair import repair_index
 from indexer.verify import verify_index

@@ -13,10 +13,10 @@ from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.store import Catalogue
 from engine.telemetry import SILENT, Progress
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from engine.vision.preprocess import load
 from indexer.build import BuildOptions, BuildReport, build_index
 from indexer.merge import merge_index
-from indexer.previous import PRECISION
 from indexer.quantizer import Representation
 from indexer.repair import RepairReport, repair_index
 from tests.fakes import GRID, FakeEncoder, tiny_model

@@ -12,7 +12,7 @@ from engine.catalogue.writer import Writer
 from engine.errors import DamagedFile, IndexMissing, LogTrimmed, UnsupportedFormat, WrongCatalogue
 from engine.storage.generation import generation_names, generation_path, open_index
 from engine.storage.manifest import Manifest
-from indexer.previous import PRECISION
+from engine.vision.photo_vectors import PRECISION
 from indexer.prune import prune_index
 from indexer.verify import verify_index
 from tests.fakes import tiny_model
