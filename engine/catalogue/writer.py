@@ -170,8 +170,14 @@ class Writer:
         """
         return self.add_photos([NewPhoto(product_id, content_hash, uri, columns or {})])[0][0]
 
-    def add_photos(self, photos: Sequence[NewPhoto]) -> list[tuple[int, Effect]]:
-        """`add_photo` for many, in few statements; (photo_id, effect) for each, in their order."""
+    def add_photos(
+        self, photos: Sequence[NewPhoto], *, keep: bool = False, again: Collection[str] = ()
+    ) -> list[tuple[int, Effect]]:
+        """`add_photo` for many, in few statements; (photo_id, effect) for each, in their order.
+
+        With `keep`, the columns of a known photo stay. Of the contents in `again` a known photo counts as changed in
+        the log even where it is as given, so that who follows looks at it once more.
+        """
         results: list[tuple[int, Effect]] = []
         for chunk in chunks(photos, AT_ONCE):
             self._check_products_exist({photo.product_id for photo in chunk})
@@ -187,10 +193,12 @@ class Writer:
                     "product_id": photo.product_id,
                     "content_hash": photo.content_hash,
                     "uri": photo.uri,
-                    "columns": dict(photo.columns),
+                    "columns": dict(photo.columns) if before is None or not keep else before["columns"],
                 }
                 results.append((photo_id, _effect(before, row)))
                 if results[-1][1] is Effect.UNCHANGED:
+                    if photo.content_hash in again:
+                        self._record(ChangeKind.PHOTO_SET, photo.product_id, photo_id)
                     continue
                 (new if before is None or photo_id in new else changed)[photo_id] = row
                 stored[key] = row

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.catalogue.schema import Facet, FacetType
+from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.writer import Effect
 from engine.errors import BadCall, BadImage, UnknownPhoto, UnknownProduct
 from engine.sources.photos import read_photo
@@ -58,6 +58,29 @@ def test_what_is_not_given_stays_and_what_is_there_is_not_encoded_again(opened: 
     assert len(list((opened.folder / "photos").rglob("*.png"))) == 1
     again = updates.upsert(Upsert("b", "B", {}, [draw(1, 0)]))
     assert again.change_number == done.change_number
+
+
+def test_a_photo_that_was_imported_keeps_its_columns_and_its_place_while_it_is_there(
+    opened: Shop, updates: Updates
+) -> None:
+    data = draw(1, 0)
+    path = opened.folder / "shelf.png"
+    path.write_bytes(data)
+    with opened.catalogue.transaction() as writer:
+        writer.upsert_product(Product("a", "A"))
+        writer.add_photo("a", sha256(data).hexdigest(), path.as_uri(), {"split": "train", "kind": "shelf"})
+    (before,) = opened.catalogue.photos_of("a")
+    done = updates.upsert(Upsert("a", photos=[data]))
+    assert done.written[0].photos_new == 0
+    assert done.written[0].photo_ids == (before.photo_id,)
+    assert opened.catalogue.photos_of("a") == (before,)
+    assert not (opened.folder / "photos").exists()
+    assert updates.upsert(Upsert("a", photos=[data])).change_number == done.change_number
+    path.unlink()
+    updates.upsert(Upsert("a", photos=[data]))
+    (moved,) = opened.catalogue.photos_of("a")
+    assert moved.columns == before.columns
+    assert read_photo(moved.uri) == data
 
 
 def test_a_bad_photo_or_value_changes_nothing(opened: Shop, updates: Updates) -> None:
