@@ -209,6 +209,8 @@ class Faiss:
             rng = np.random.default_rng(0)
             sample = np.sort(rng.choice(len(rows), min(len(rows), 64 * _lists(len(rows))), replace=False))
             index.train(np.asarray(rows[sample], np.float32))
+        if isinstance(index, faiss.IndexHNSW):
+            index.hnsw.efConstruction = EF_CONSTRUCTION
         for _, block in blocks(rows):
             index.add(block)
         faiss.write_index(index, str(directory / "faiss.bin"))

@@ -84,9 +84,10 @@ def unit(vectors: Floats) -> Floats:
 
 
 def from_file(path: Path, queries: int, *, seed: int = 0) -> Vectors:
-    """The rows of a `.npy` file, each a product of its own; some of them, drawn, ask and leave the gallery."""
-    rows = np.load(path, mmap_mode="r")
-    return _left_out(np.asarray(rows, np.float16), np.arange(len(rows)), queries, path.stem, seed)
+    """The rows of a `.npy` file, scaled to norm 1, each a product of its own; some of them, drawn, ask and leave the
+    gallery."""
+    rows = unit(np.load(path).astype(np.float32))
+    return _left_out(rows.astype(np.float16), np.arange(len(rows)), queries, path.stem, seed)
 
 
 def from_index(directory: Path, queries: int, *, seed: int = 0) -> Vectors:

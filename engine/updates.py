@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from engine.catalogue.schema import Facet, FacetValue, Product
 from engine.catalogue.store import Catalogue
 from engine.catalogue.writer import Effect, NewPhoto
-from engine.errors import BadCall
+from engine.errors import BadCall, LookalikeError
+from engine.sources.photos import read_photo
 from engine.storage.files import replacing, sync
 from engine.vision.encoder import Encoder
 from engine.vision.photo_vectors import PRECISION, vectors_of
@@ -99,12 +100,13 @@ class Updates:
             for number, data in enumerate(one.photos, start=1)
         ]
         vectors = self._vectors(files)
-        photos = [NewPhoto(file.product_id, file.content, self._keep(file)) for file in files]
+        photos = self._placed(files)
         with self._catalogue.transaction() as writer:
             writer.declare_facets(declare)
             plain = [Product(one.product_id, one.title, one.facets) for one in products]
             effects = writer.upsert_products(plain, keep=True)
-            added = iter(writer.add_photos(photos))
+            # a known photo without a vector may be one that followers could not read: now they can show it
+            added = iter(writer.add_photos(photos, keep=True, again=vectors.keys()))
             if self._encoder is not None:
                 writer.put_vectors(self._encoder.model_id, PRECISION, vectors)
             done = writer.change_number
@@ -148,6 +150,18 @@ class Updates:
         new = {file.content: (file.name, file.data) for file in files if file.content not in known}
         return dict(zip(new, vectors_of(list(new.values()), self._encoder), strict=True))
 
+    def _placed(self, files: Sequence[_File]) -> list[NewPhoto]:
+        """The photos with their URIs: one that the product has already stays where it is, if it still is there."""
+        with self._catalogue.snapshot() as view:
+            stored = view.photos_of_all({file.product_id for file in files})
+        known = {(photo.product_id, photo.content_hash): photo.uri for photo in stored}
+        photos = []
+        for file in files:
+            uri = known.get((file.product_id, file.content))
+            uri = uri if uri is not None and _is_at(file, uri) else self._keep(file)
+            photos.append(NewPhoto(file.product_id, file.content, uri))
+        return photos
+
     def _keep(self, file: _File) -> str:
         """The URI of the photo's own file, which is on the disk when this returns."""
         if self._photos is None:
@@ -162,6 +176,13 @@ class Updates:
                 partial.write_bytes(file.data)
             sync(path.parent.parent)
         return path.as_uri()
+
+
+def _is_at(file: _File, uri: str) -> bool:
+    try:
+        return read_photo(uri) == file.data
+    except LookalikeError:
+        return False
 
 
 def _suffix(data: bytes) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet, Product
 from engine.catalogue.store import Catalogue
-from engine.errors import WrongModel
+from engine.errors import EmptyCatalogue, WrongModel
 from engine.search.plan import TARGET
 from engine.settings import thread_count
 from engine.storage import products as products_file
@@ -28,12 +28,14 @@ from engine.storage.shard import Shard
 from engine.telemetry import SILENT, Progress, Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from indexer.embed import Embedded, Unreadable, embed, find_all
 from indexer.fill import FilledShard, ShardTask, fill_shard
 from indexer.gallery import Gallery
+from indexer.given import check_given
 from indexer.known import Ints, Known, ScatteredVectors
 from indexer.layout import Layout, draw_sample, lay_out
-from indexer.previous import PRECISION, given_vectors, known_vectors, last_manifest
+from indexer.previous import given_vectors, known_vectors, last_manifest
 from indexer.publish import Work, next_name, publish, put_model, reclaim, writing
 from indexer.quantizer import Representation, codec_for, lists_for, sample_size, train
 from indexer.receipts import read_receipt, write_receipt
@@ -99,9 +101,9 @@ def build_index(
 ) -> BuildReport:
     """Builds a generation for all the catalogue holds and makes it the one that answers; readers are never disturbed.
 
-    Raises EmptyCatalogue where there is nothing to index, WrongCatalogue where `out` belongs to another catalogue or a
-    later state of this one, WrongModel where `encoder` is not that of `model`, Busy where another process writes to
-    `out`.
+    Raises EmptyCatalogue where there is no photo to train on, WrongCatalogue where `out` belongs to another catalogue
+    or a later state of this one, WrongModel where `encoder` is not that of `model`, Busy where another process writes
+    to `out`.
     """
     job = Job(catalogue, model, out, encoder, options, progress)
     job.check()
@@ -124,9 +126,10 @@ def build_from_vectors(
 
     `vectors` float16 [n, dim], L2 norm 1, or a `.npy` file of them, which is mapped; `owners` int [n], which never
     falls, is the number of each one's product, a position in `products` or, without those, its name. Queries are
-    vectors of the same kind; `model` says their length, and encodes photos that are asked with. Raises what
-    `build_index` raises.
+    vectors of the same kind; `model` says their length, and encodes photos that are asked with. Raises BadCall where
+    the vectors, their owners or the products cannot be, MissingFile, and what `build_index` raises.
     """
+    check_given(vectors, owners, model.spec.dim, products)
     with writing(out):
         site = Site.open(out, model, options, progress)
         with site.watch.stage("read"):
@@ -161,13 +164,16 @@ class Job:
 
 
 def build_generation(job: Job, reuse: str | None = None) -> BuildReport:
-    """`build_index` for who holds the index's lock; with the quantizer of the last generation if `reuse` names it."""
+    """`build_index` for who holds the index's lock; with the quantizer of the last generation if `reuse` names it: then
+    nothing is trained, and a catalogue without photos becomes a generation without any."""
     out, spec = job.out, job.model.spec
     site = Site.open(out, job.model, job.options, job.progress)
     with site.watch.stage("read"), job.catalogue.snapshot() as view:
         stock = CatalogueStock(job.catalogue.name, view)
         last = last_manifest(out, stock, job.progress)
         inputs = read(site, stock)
+        if not len(inputs.roster):
+            _check_may_be_empty(job, reuse, last)
         earlier = known_vectors(out, last, stock, (spec.model_id, spec.dim), site.work.root, progress=job.progress)
     with site.watch.stage("embed"):
         embedded = embed(inputs.roster, job.encoder, earlier.known, site.work.root, job.progress)
@@ -176,6 +182,19 @@ def build_generation(job: Job, reuse: str | None = None) -> BuildReport:
         assert last is not None and last[0] == reuse, (last, reuse)
         reused = Reused(generation_path(out, reuse), last[1], earlier.whole)
     return finish(site, inputs, embedded, reused)
+
+
+def _check_may_be_empty(job: Job, reuse: str | None, last: tuple[str, Manifest] | None) -> None:
+    """Raises EmptyCatalogue where a catalogue without photos cannot become a generation: where there is none to take
+    the quantizer of."""
+    name = job.catalogue.name
+    if reuse is not None:
+        job.progress.note(f"The catalogue {name} has no photos any more: the new generation is empty.")
+        return
+    remedy = "import some with `lookalike import`"
+    if last is not None:
+        remedy += ", or take what was deleted out of the index with `lookalike index --merge`"
+    raise EmptyCatalogue(f"The catalogue {name} has no photos to train on; {remedy}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

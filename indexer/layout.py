@@ -27,15 +27,15 @@ class Layout:
 
 
 def lay_out(roster: Roster, embedded: Embedded, name: str, path: Path) -> Layout:
-    """Gives ordinals, and writes them to `path`. Raises EmptyCatalogue where no photo of the catalogue `name` can be
-    read."""
+    """Gives ordinals, and writes them to `path`. Raises EmptyCatalogue where the catalogue `name` has photos and none
+    of them can be read."""
     shown = np.zeros(len(roster.product_ids), np.bool_)
     photos = 0
     for block in _blocks(len(roster)):
         readable = embedded.places[block] != UNKNOWN
         shown[roster.owners[block][readable]] = True
         photos += int(readable.sum())
-    if not photos:
+    if len(roster) and not photos:
         raise EmptyCatalogue(
             f"None of the {len(roster)} photos of {name} can be read (the first: {embedded.unreadable[0].reason}); "
             "put them back and import again."

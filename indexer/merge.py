@@ -14,8 +14,8 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import SILENT, Progress
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from indexer.build import DEFAULTS, BuildOptions, BuildReport, Job, build_generation
-from indexer.previous import PRECISION
 from indexer.publish import writing
 from indexer.quantizer import lists_for
 
@@ -33,9 +33,10 @@ def merge_index(
 ) -> BuildReport | None:
     """Brings the index up to the catalogue's last change; None where it is there already.
 
-    The answers are those of a generation built at once with the same quantizer. Of `options`, `workers` and `recall`
-    count. Raises IndexMissing where there is no generation yet, WrongModel where it was made by another model than
-    `model`, DamagedFile where its quantizer or manifest is, and what `build_index` raises.
+    The answers are those of a generation built at once with the same quantizer; after the last deletion that is one
+    without photos. Of `options`, `workers` and `recall` count. Raises IndexMissing where there is no generation yet,
+    WrongModel where it was made by another model than `model`, DamagedFile where its quantizer or manifest is, and what
+    `build_index` raises.
     """
     job = Job(catalogue, model, out, encoder, options, progress)
     job.check()

@@ -136,11 +136,16 @@ def kept_generations(index_dir: Path) -> list[str]:
 
 
 def remove_spares(index_dir: Path) -> None:
-    """Removes generations older than the kept ones, and models that no generation uses any more."""
+    """Removes generations older than the kept ones, and models that no generation uses any more.
+
+    While one does not say which model it uses, any may be its, and all stay.
+    """
     for name in set(answering(index_dir)) - set(kept_generations(index_dir)):
         remove_tree(generation_path(index_dir, name))
     used = {_model_of(generation_path(index_dir, name)) for name in generation_names(index_dir)}
-    for path in model_path(index_dir, "").iterdir():
+    if None in used:
+        return
+    for path in model_path(index_dir, "").glob("*"):
         if MODEL_ID.fullmatch(path.name) and path.name not in used:
             remove_tree(path)
 
@@ -195,6 +200,6 @@ def _check_ours(index_dir: Path) -> None:
     """An index cleans up after itself, so it never moves in with somebody else's files."""
     if index_dir.exists() and not index_dir.is_dir():
         raise BadCall(f"{index_dir} is a file; name a directory for the index.")
-    ours = (CURRENT, LOCK)
-    if index_dir.is_dir() and any(index_dir.iterdir()) and not any((index_dir / name).exists() for name in ours):
+    ours = any((index_dir / name).exists() for name in (CURRENT, LOCK)) or generation_names(index_dir)
+    if index_dir.is_dir() and any(index_dir.iterdir()) and not ours:
         raise BadCall(f"{index_dir} is not empty and holds no index; name a new directory for the index.")

@@ -64,6 +64,13 @@ def codec_for(dim: int, lists: int, bytes_per_photo: int | None = None, represen
             return f"IVF{lists},SQfp16"
 
 
+def representation_of(codec: str) -> Representation:
+    """The representation that `codec_for` gave this codec for."""
+    codes = codec.rpartition(",")[2]
+    names: dict[str, Representation] = {"RaBitQfs": "rabitq", "SQ8": "int8", "SQfp16": "float16"}
+    return names.get(codes, "pq")
+
+
 def train(sample: Floats, lists: int, codec: str | None = None) -> Quantizer:
     """Learns centroids and codec from `sample` [n, dim], L2 norm 1, n >= 1; the same sample gives the same result."""
     import faiss  # not above: `engine.storage.ivf` says how its threads wait before it loads

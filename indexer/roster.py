@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Photo, Product
-from engine.errors import DuplicateId, EmptyCatalogue, UnknownProduct
+from engine.errors import DuplicateId, UnknownProduct
 from engine.storage.files import remove_tree
 from engine.storage.products import ProductSpool
 from engine.storage.shard import HASH_BYTES, shard_of
@@ -70,7 +70,7 @@ class Roster:
 
 
 def write_roster(directory: Path, stock: Stock, shards: int, progress: Progress) -> Roster:
-    """Reads a stock into files. Raises EmptyCatalogue where it has no photo, DuplicateId where an id comes twice."""
+    """Reads a stock, which may have no photo, into files. Raises DuplicateId where an id comes twice."""
     remove_tree(directory)
     directory.mkdir(parents=True)
     _write_products(directory, stock, shards)
@@ -105,8 +105,6 @@ def write_roster(directory: Path, stock: Stock, shards: int, progress: Progress)
                 flush()
         flush()
     roster = Roster.open(directory)
-    if not len(roster):
-        raise EmptyCatalogue(f"The catalogue {stock.name} has no photos; import some with `lookalike import`.")
     _check_photo_ids(roster.photo_ids, stock.name)
     return roster
 

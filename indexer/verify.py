@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import DamagedFile, LookalikeError
+from engine.errors import Busy, DamagedFile, IndexMissing, LookalikeError
 from engine.storage import manifest as manifests
 from engine.storage.generation import (
     CURRENT,
@@ -30,32 +30,66 @@ class Finding:
 def verify_index(index_dir: Path, progress: Progress = SILENT) -> list[Finding]:
     """Checks CURRENT, the generations on the disk with every file and their models; nothing found is an empty list.
 
-    Raises IndexMissing where there is no index at all.
+    A generation that a writer removes meanwhile is not counted as damaged. Raises IndexMissing where there is no index
+    at all, Busy where all that was read is gone.
     """
     findings = list(_check_current(index_dir))
-    models: dict[str, dict[str, set[FileEntry]]] = {}
-    for name in generation_names(index_dir):
+    names = generation_names(index_dir)
+    models: dict[str, str] = {}
+    for name in names:
         path = generation_path(index_dir, name)
         try:
             manifest = Manifest.read(path)
         except LookalikeError as damage:
             findings.append(Finding(path / manifests.NAME, str(damage)))
             continue
+        models[name] = manifest.model_id
+        findings += _check_generation(index_dir, name, manifest, progress)
+    findings += check_models(index_dir, progress)
+    progress.finish()
+    gone = {name for name in names if _removed(index_dir, name)}
+    if names and gone == set(names):
+        raise Busy(f"{index_dir} was built anew while it was read; verify it again.")
+    used = {model_id for name, model_id in models.items() if name not in gone}
+    spare = [generation_path(index_dir, name) for name in gone]
+    spare += [model_path(index_dir, model_id) for model_id in set(models.values()) - used]
+    return [found for found in findings if not any(found.path.is_relative_to(path) for path in spare)]
+
+
+def check_models(index_dir: Path, progress: Progress = SILENT) -> list[Finding]:
+    """Checks the models of the generations that say which is theirs."""
+    models: dict[str, dict[str, set[FileEntry]]] = {}
+    for name in generation_names(index_dir):
+        try:
+            manifest = Manifest.read(generation_path(index_dir, name))
+        except LookalikeError:
+            continue
         files = models.setdefault(manifest.model_id, {})
         for file, entry in manifest.model_files.items():
             files.setdefault(file, set()).add(entry)
-        findings += _check_generation(index_dir, name, manifest, progress)
+    findings = []
     for model_id, files in sorted(models.items()):
         progress.start(f"Reading model {model_id[:12]}")
         findings += _check_model(model_path(index_dir, model_id), files)
-    progress.finish()
     return findings
+
+
+def _removed(index_dir: Path, name: str) -> bool:
+    """Whether a writer has removed a generation, which it does only with ones that do not answer."""
+    if generation_path(index_dir, name).is_dir():
+        return False
+    try:
+        return read_current(index_dir) != name
+    except (DamagedFile, IndexMissing):
+        return True
 
 
 def _check_current(index_dir: Path) -> Iterator[Finding]:
     try:
         name = read_current(index_dir)
-    except DamagedFile as damage:
+    except (DamagedFile, IndexMissing) as damage:
+        if isinstance(damage, IndexMissing) and not generation_names(index_dir):
+            raise
         yield Finding(index_dir / CURRENT, str(damage))
         return
     if not generation_path(index_dir, name).is_dir():
@@ -75,7 +109,7 @@ def _check_generation(index_dir: Path, name: str, manifest: Manifest, progress: 
         return findings
     try:
         Generation(index_dir, name).close()
-    except LookalikeError as damage:  # files as they were written, but not what they should be
+    except (LookalikeError, OSError) as damage:  # files as they were written, but not what they should be
         findings.append(Finding(path, str(damage)))
     return findings
 
@@ -94,5 +128,5 @@ def _check_model(path: Path, files: Mapping[str, Collection[FileEntry]]) -> list
         return findings
     try:
         return [Finding(path, problem) for problem in Model.open(path).verify()]
-    except LookalikeError as damage:
+    except (LookalikeError, OSError) as damage:
         return [Finding(path, str(damage))]

@@ -154,6 +154,7 @@ class FakeEngine:
     generation = "000001"
     change_number = 1
     live_photos = 0
+    unreadable_photos = 0
     problem: str | None = None
 
     def __init__(self, facets: Sequence[Facet], products: Sequence[Product], photos: Sequence[FakePhoto]) -> None:

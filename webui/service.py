@@ -66,6 +66,8 @@ class Engine(Protocol):
     @property
     def live_photos(self) -> int: ...
     @property
+    def unreadable_photos(self) -> int: ...
+    @property
     def problem(self) -> str | None:
         """Why the catalogue cannot be followed at present."""
 
@@ -167,6 +169,7 @@ class SearchService:
             model_id=engine.manifest.model_id,
             change_number=engine.change_number,
             live_photos=engine.live_photos,
+            unreadable_photos=engine.unreadable_photos,
             stale=engine.problem is not None,
         )
 

@@ -229,7 +229,7 @@ class PhotoQuery(Request):
 class Health(Answer):
     """What answers here. It knows the catalogue up to its change `change_number`; `stale` says that it cannot follow
     the catalogue at present and answers as before; `live_photos` are newer than the generation, and every search
-    compares them one by one."""
+    compares them one by one; `unreadable_photos` are newer too and not found, because their files cannot be read."""
 
     status: Literal["ok"]
     products: int
@@ -238,6 +238,7 @@ class Health(Answer):
     model_id: str
     change_number: int = 0
     live_photos: int = 0
+    unreadable_photos: int = 0
     stale: bool = False
 
 

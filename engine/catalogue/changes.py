@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from engine.catalogue import sql
-from engine.errors import LogTrimmed
+from engine.errors import LogTrimmed, WrongCatalogue
 
 
 class ChangeKind(StrEnum):
@@ -55,3 +55,12 @@ def changes_since(connection: Connection, number: int, limit: int) -> list[Chang
     return [
         Change(row.number, ChangeKind(row.kind), row.product_id, row.photo_id) for row in connection.execute(statement)
     ]
+
+
+def check_reached(seen: int, change_number: int, name: str) -> None:
+    """Raises WrongCatalogue unless the catalogue `name`, at `change_number`, can be the one whose change `seen` was."""
+    if change_number < seen:
+        raise WrongCatalogue(
+            f"{name} is at change {change_number} and the index has seen change {seen}: an older copy; bring back the "
+            "newer one, or build another index."
+        )

@@ -68,10 +68,32 @@ def drop(connection: Connection, model_id: str, precision: str, hashes: Sequence
         connection.execute(of_these.where(table.c.content_hash.in_([content.hex() for content in chunk])))
 
 
-def drop_unused(connection: Connection) -> None:
-    """Forgets the vectors of contents that no photo has any more."""
-    used = sa.select(sql.photos.c.content_hash)
-    connection.execute(sa.delete(sql.vectors).where(sql.vectors.c.content_hash.not_in(used)))
+def models(connection: Connection) -> list[tuple[str, str]]:
+    """The models, each with a precision, of which vectors are kept."""
+    table = sql.vectors
+    rows = connection.execute(sa.select(table.c.model_id, table.c.precision).distinct())
+    return sorted((row.model_id, row.precision) for row in rows)
+
+
+def unused(connection: Connection) -> Iterator[bytes]:
+    """The contents (32 bytes each) that have vectors and no photo any more.
+
+    EXCEPT, since both databases do it in one pass over the photos: no index has them by their content alone.
+    """
+    statement = sa.except_(sa.select(sql.vectors.c.content_hash), sa.select(sql.photos.c.content_hash))
+    for content in connection.execution_options(yield_per=STREAMED).execute(statement).scalars():
+        yield bytes.fromhex(content)
+
+
+def drop_unused(connection: Connection, hashes: Sequence[bytes], last_photo_id: int) -> None:
+    """Forgets the vectors of these contents, save those that a photo with an id above `last_photo_id` shows."""
+    table, photos = sql.vectors, sql.photos
+    newer = sa.select(photos.c.photo_id).where(
+        photos.c.photo_id > last_photo_id, photos.c.content_hash == table.c.content_hash
+    )
+    for chunk in chunks(hashes, AT_ONCE):
+        these = table.c.content_hash.in_([content.hex() for content in chunk])
+        connection.execute(sa.delete(table).where(these, ~newer.exists()))
 
 
 def _of(model_id: str, precision: str) -> sa.Select[tuple[str, bytes]]:

@@ -38,6 +38,7 @@ class Snapshot:
         row = connection.execute(sa.select(sql.counters)).one()
         self.catalogue_id: str = row.catalogue_id
         self.change_number: int = row.change_number
+        self.last_photo_id: int = row.last_photo_id  # photos that come later have higher ids
         self.log_start: int = row.log_start  # the lowest number that can still be followed from
         facets = sa.select(sql.facets).order_by(sql.facets.c.position)
         self.facets = tuple(Facet(row.name, FacetType(row.type)) for row in connection.execute(facets))
@@ -109,6 +110,14 @@ class Snapshot:
     def vectors_of(self, model_id: str, precision: str, hashes: Collection[str]) -> dict[str, kept_vectors.Vector]:
         """Those of these contents (sha256 in hex) whose vectors are kept: float16 [dim] by content."""
         return kept_vectors.find(self._connection, model_id, precision, hashes)
+
+    def vector_models(self) -> list[tuple[str, str]]:
+        """The (model id, precision) of all vectors that are kept."""
+        return kept_vectors.models(self._connection)
+
+    def unused_vectors(self) -> Iterator[bytes]:
+        """The contents (32 bytes each) whose vectors are kept although no photo has them any more."""
+        return kept_vectors.unused(self._connection)
 
     def _count(self, table: sa.Table) -> int:
         return self._connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0

@@ -23,7 +23,7 @@ def encode(name: str, type: FacetType, value: FacetValue) -> JsonValue:
     match type, value:
         case FacetType.KEYWORD, str():
             return value
-        case FacetType.KEYWORDS, tuple():
+        case FacetType.KEYWORDS, tuple() if all(isinstance(item, str) for item in value):
             return sorted(set(value))
         case FacetType.BOOLEAN, bool():
             return value

@@ -170,8 +170,14 @@ class Writer:
         """
         return self.add_photos([NewPhoto(product_id, content_hash, uri, columns or {})])[0][0]
 
-    def add_photos(self, photos: Sequence[NewPhoto]) -> list[tuple[int, Effect]]:
-        """`add_photo` for many, in few statements; (photo_id, effect) for each, in their order."""
+    def add_photos(
+        self, photos: Sequence[NewPhoto], *, keep: bool = False, again: Collection[str] = ()
+    ) -> list[tuple[int, Effect]]:
+        """`add_photo` for many, in few statements; (photo_id, effect) for each, in their order.
+
+        With `keep`, the columns of a known photo stay. Of the contents in `again` a known photo counts as changed in
+        the log even where it is as given, so that who follows looks at it once more.
+        """
         results: list[tuple[int, Effect]] = []
         for chunk in chunks(photos, AT_ONCE):
             self._check_products_exist({photo.product_id for photo in chunk})
@@ -187,10 +193,12 @@ class Writer:
                     "product_id": photo.product_id,
                     "content_hash": photo.content_hash,
                     "uri": photo.uri,
-                    "columns": dict(photo.columns),
+                    "columns": dict(photo.columns) if before is None or not keep else before["columns"],
                 }
                 results.append((photo_id, _effect(before, row)))
                 if results[-1][1] is Effect.UNCHANGED:
+                    if photo.content_hash in again:
+                        self._record(ChangeKind.PHOTO_SET, photo.product_id, photo_id)
                     continue
                 (new if before is None or photo_id in new else changed)[photo_id] = row
                 stored[key] = row
@@ -247,9 +255,10 @@ class Writer:
         """Forgets the vectors of these contents (32 bytes each, as `Snapshot.vectors` gives them); None: all."""
         kept_vectors.drop(self._connection, model_id, precision, hashes)
 
-    def drop_unused_vectors(self) -> None:
-        """Forgets the vectors of contents that no photo has any more."""
-        kept_vectors.drop_unused(self._connection)
+    def drop_unused_vectors(self, hashes: Sequence[bytes], last_photo_id: int) -> None:
+        """Forgets the vectors of contents that no photo had in a snapshot (its `unused_vectors` and `last_photo_id`),
+        and that none has now: a photo never changes its content, so only newer ones need to be looked at."""
+        kept_vectors.drop_unused(self._connection, hashes, last_photo_id)
 
     def trim_log(self, below: int) -> None:
         """Forgets the changes with numbers up to and including `below`: followers that have not seen them must open
@@ -288,6 +297,7 @@ class Writer:
             raise BadCall(f"There is no facet {min(unknown)!r} in this catalogue; declare it first.")
         facets = {name: encode(name, self._types[name], value) for name, value in product.facets.items()}
         title = product.title
+        _check_title(product.product_id, title)
         if kept is not None:
             facets = kept["facets"] | facets
             title = kept["title"] if title is None else title
@@ -313,6 +323,12 @@ class Writer:
     def _run_many(self, statement: sa.Executable, rows: list[_Row]) -> None:
         if rows:
             self._connection.execute(statement, rows)
+
+
+def _check_title(product_id: str, title: object) -> None:
+    """Callers that nobody type-checks may send anything; once stored, it would stop every follower and every build."""
+    if title is not None and not isinstance(title, str):
+        raise BadCall(f"{title!r} cannot be the title of the product {product_id!r}; send text.")
 
 
 def _effect(before: _Row | None, row: _Row) -> Effect:

@@ -104,8 +104,21 @@ def applied(
         emptied=_rising(emptied),
         hidden=_rising(hidden),
         uris=_uris(snapshot, touched),
-        unreadable=_unreadable(delta.unreadable, touched, unreadable),
+        unreadable=reasons_left(delta.unreadable, touched, unreadable),
     )
+
+
+def reasons_left(
+    before: Mapping[str, tuple[str, ...]], touched: Sequence[Touched], reasons: Mapping[str, str]
+) -> Mapping[str, tuple[str, ...]]:
+    """`Delta.unreadable` after the touched products were looked at; `reasons` by content, as for `applied`."""
+    mine = {one.product_id for one in touched}
+    kept = {product_id: why for product_id, why in before.items() if product_id not in mine}
+    for one in touched:
+        why = tuple(reasons[photo.content_hash] for photo in one.wanted if photo.content_hash in reasons)
+        if why:
+            kept[one.product_id] = why
+    return kept
 
 
 def under(snapshot: Snapshot, facets: tuple[Facet, ...]) -> Snapshot:
@@ -235,18 +248,6 @@ def _uris(snapshot: Snapshot, touched: Sequence[Touched]) -> Mapping[int, str]:
                 if known != photo.uri:
                     moved[photo.photo_id] = photo.uri
     return snapshot.delta.uris if not moved else {**snapshot.delta.uris, **moved}
-
-
-def _unreadable(
-    before: Mapping[str, tuple[str, ...]], touched: Sequence[Touched], reasons: Mapping[str, str]
-) -> Mapping[str, tuple[str, ...]]:
-    mine = {one.product_id for one in touched}
-    kept = {product_id: why for product_id, why in before.items() if product_id not in mine}
-    for one in touched:
-        why = tuple(reasons[photo.content_hash] for photo in one.wanted if photo.content_hash in reasons)
-        if why:
-            kept[one.product_id] = why
-    return kept
 
 
 def _move(ordinals: set[int], ordinal: int, *, into: bool) -> None:

@@ -47,13 +47,14 @@ def nearest_products(gallery: Gallery, queries: Floats, k: int) -> list[Ranking]
     """The k products nearest to each of `queries` (float32 [q, dim], norm 1), without a filter; fewer only where there
     are fewer."""
     depth = scaled(gallery.generation.manifest.depth, k)
-    scores, rows = nearest_photos(gallery, queries, depth)
+    scores, rows = nearest_photos(gallery, queries, depth, depth=depth)
     rankings = []
     for number in range(len(queries)):
         found = rows[number] >= 0
         mine = rows[number][found]
         ranking = best_per_product(gallery.ordinals[mine], mine, scores[number][found])
-        if len(ranking) < min(k, gallery.products):
+        deleted = gallery.alive is not None and 4 * len(mine) < 3 * depth  # photos took many of the places
+        if deleted or len(ranking) < min(k, gallery.products):
             ranking = Scan(gallery, queries[number : number + 1], k, k, Stopwatch()).find(None).ranking
         rankings.append(ranking.take(np.arange(min(k, len(ranking)))))
     return rankings

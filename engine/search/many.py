@@ -14,6 +14,8 @@ from engine.storage.halves import widen
 
 Floats = NDArray[np.float32]
 
+AT_ONCE = 256  # queries compared with all live photos: what that takes does not grow with the batch
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -52,17 +54,20 @@ _NOTHING = Ranking(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.
 def _with_live(snapshot: Snapshot, queries: Floats, rankings: list[Ranking], k: int) -> list[Ranking]:
     """What was found in the generation together with the photos that are newer: those are all compared."""
     live = snapshot.delta.live
-    cosines = np.clip(queries @ widen(live.vectors).T, -1, 1)
-    rows = snapshot.gallery.rows + np.arange(len(live))
-    return [
-        best_products(
-            np.concatenate([ranking.ordinals, live.ordinals]),
-            np.concatenate([ranking.rows, rows]),
-            np.concatenate([ranking.scores, scores]),
-            k,
-        )
-        for ranking, scores in zip(rankings, cosines, strict=True)
-    ]
+    vectors, rows = widen(live.vectors), snapshot.gallery.rows + np.arange(len(live))
+    found: list[Ranking] = []
+    for start in range(0, len(queries), AT_ONCE):
+        cosines = np.clip(queries[start : start + AT_ONCE] @ vectors.T, -1, 1)
+        found += [
+            best_products(
+                np.concatenate([ranking.ordinals, live.ordinals]),
+                np.concatenate([ranking.rows, rows]),
+                np.concatenate([ranking.scores, scores]),
+                k,
+            )
+            for ranking, scores in zip(rankings[start:], cosines, strict=False)
+        ]
+    return found
 
 
 def _neighbours(snapshot: Snapshot, ranking: Ranking, k: int) -> tuple[Neighbour, ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet
 from engine.catalogue.store import Catalogue
-from engine.errors import LookalikeError
+from engine.errors import LookalikeError, Unavailable
 from engine.search.answers import Question, select
 from engine.search.base import Base
 from engine.search.facet_counts import FacetSummary
@@ -45,7 +45,7 @@ class SearchEngine:
         Raises WrongModel where the encoder's vectors are not those of the index.
         """
         self._encoder, self._threads = encoder, threads
-        self._snapshot = Snapshot(Base.open(generation, encoder, threads=threads))
+        self._snapshot: Snapshot | None = Snapshot(Base.open(generation, encoder, threads=threads))
         self._follower: Follower | None = None
         self._looking = Lock()
         self._thread: Thread | None = None
@@ -96,25 +96,34 @@ class SearchEngine:
         self.close()
 
     def close(self) -> None:
-        """Stops following and lets go of the files; the memory goes when the last query that still reads them ends."""
+        """Stops following and lets go of the files; the memory goes when the last query that still reads them ends.
+
+        Whatever is asked afterwards raises Unavailable.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
+        with self._looking:
+            self._follower = self._snapshot = None
         if self._own_catalogue is not None:
             self._own_catalogue.close()
-        self._snapshot.base.generation.close()
 
     # --- Following -------------------------------------------------------------------------------------------------
 
     @property
     def change_number(self) -> int:
         """The last change of the catalogue that can be found."""
-        return self._snapshot.delta.change_number
+        return self.snapshot.delta.change_number
 
     @property
     def live_photos(self) -> int:
         """Photos that are newer than the generation, which every search compares one by one."""
-        return len(self._snapshot.delta.live)
+        return len(self.snapshot.delta.live)
+
+    @property
+    def unreadable_photos(self) -> int:
+        """Photos that are newer than the generation and cannot be found, because their files cannot be read."""
+        return sum(map(len, self.snapshot.delta.unreadable.values()))
 
     def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
         """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
@@ -123,16 +132,17 @@ class SearchEngine:
         """
         deadline = monotonic() + timeout_s
         while self.change_number < change_number:
-            if self._follower is None or self._stop.is_set():
+            follower = self._follower
+            if follower is None or self._stop.is_set():
                 return False
-            if not self._look_once(self._follower) and self.change_number < change_number:
+            if not self._look_once(follower) and self.change_number < change_number:
                 if monotonic() >= deadline:
                     return False
                 self._stop.wait(min(LOOK_EVERY_S, deadline - monotonic()))
         return True
 
     def _follow(self, index_dir: Path, catalogue: Catalogue, *, catch_up: bool) -> None:
-        self._follower = Follower(index_dir, catalogue, self._snapshot, self._open_base)
+        self._follower = Follower(index_dir, catalogue, self.snapshot, self._open_base)
         if catch_up:
             self.caught_up(catalogue.change_number())
         self._thread = Thread(target=self._keep_following, args=(self._follower,), name="follow", daemon=True)
@@ -144,7 +154,9 @@ class SearchEngine:
     def _look_once(self, follower: Follower) -> bool:
         """One step of the follower; False if there was nothing new."""
         with self._looking:
-            before = self.live_photos
+            if self._stop.is_set():
+                return False
+            before, could_read = self.live_photos, not self.snapshot.delta.unreadable
             more = follower.step()
             self._snapshot = follower.snapshot
             if before < MANY_LIVE_PHOTOS <= self.live_photos:
@@ -152,6 +164,12 @@ class SearchEngine:
                     "%d photos are newer than the index and every search compares them all; fold them in with "
                     "`lookalike index --merge`.",
                     self.live_photos,
+                )
+            if could_read and self.snapshot.delta.unreadable:  # once, however many follow
+                log.warning(
+                    "%d new photos cannot be read and are not found until they can, which is tried every minute: %s",
+                    self.unreadable_photos,
+                    next(iter(self.snapshot.delta.unreadable.values()))[0],
                 )
             return more
 
@@ -175,66 +193,70 @@ class SearchEngine:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What can be found at this moment, for asking several things about the same one."""
-        return self._snapshot
+        """What can be found at this moment, for asking several things about the same one. Raises Unavailable once the
+        engine is closed, as everything does that asks it."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            raise Unavailable("This search engine was closed; open the index again.")
+        return snapshot
 
     @property
     def model(self) -> Model:
-        return self._snapshot.base.model
+        return self.snapshot.base.model
 
     @property
     def generation(self) -> str:
         """The name of the generation that answers."""
-        return self._snapshot.base.generation.name
+        return self.snapshot.base.generation.name
 
     @property
     def manifest(self) -> Manifest:
-        return self._snapshot.base.generation.manifest
+        return self.snapshot.base.generation.manifest
 
     @property
     def facets(self) -> tuple[Facet, ...]:
         """What products can be filtered by."""
-        return self._snapshot.facets
+        return self.snapshot.facets
 
     @property
     def products(self) -> int:
         """How many products can be found."""
-        return self._snapshot.products
+        return self.snapshot.products
 
     @property
     def photos(self) -> int:
         """How many photos can be found."""
-        return self._snapshot.photos
+        return self.snapshot.photos
 
     @property
     def content_hashes(self) -> frozenset[bytes]:
         """The sha256 of every photo's file, 32 bytes each."""
-        return self._snapshot.content_hashes
+        return self.snapshot.content_hashes
 
     def product(self, product_id: str) -> ProductDetail:
         """Raises UnknownProduct."""
-        return self._snapshot.product(product_id)
+        return self.snapshot.product(product_id)
 
     def photo(self, photo_id: int) -> bytes:
         """The bytes of a photo's file. Raises UnknownPhoto, or MissingFile where the file is gone."""
-        return self._snapshot.photo(photo_id)
+        return self.snapshot.photo(photo_id)
 
     def matching(self, filter: Filter | None) -> Mask:
         """Which products pass, in an order of the moment (see `Snapshot.matching`). Raises BadFilter."""
-        return self._snapshot.matching(filter)
+        return self.snapshot.matching(filter)
 
     def facet_counts(self, filter: Filter | None = None, *, limit: int = 50) -> tuple[FacetSummary, ...]:
         """Every facet of the products under the filter, each without its own clauses; at most `limit` values each.
 
         Raises BadFilter.
         """
-        return self._snapshot.facet_counts(filter, limit)
+        return self.snapshot.facet_counts(filter, limit)
 
     # --- Questions -------------------------------------------------------------------------------------------------
 
     def search(self, query: Query) -> SearchResult:
         """Answers a query. Raises BadFilter, BadQuery, BadImage, UnknownProduct."""
-        watch, snapshot = Stopwatch(), self._snapshot
+        watch, snapshot = Stopwatch(), self.snapshot
         selection = select(snapshot, query.filter, watch)  # a wrong filter is told before a photo is encoded
         look = snapshot.base.eyes.look(query, snapshot, watch)
         return Question(snapshot, query, look, selection, watch).answer()
@@ -242,14 +264,14 @@ class SearchEngine:
     def nearest(self, vectors: NDArray[np.floating], k: int = 10) -> list[tuple[Neighbour, ...]]:
         """The k products nearest to each of many vectors [n, dim], without a filter, in one go; many times as fast as
         asking one by one. Raises BadQuery."""
-        return nearest(self._snapshot, vectors, k)
+        return nearest(self.snapshot, vectors, k)
 
     def look(self, query: Query) -> Look:
         """What the engine sees in a query, for asking more than one question about it; raises what `search` does."""
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         return snapshot.base.eyes.look(query, snapshot, Stopwatch())
 
     def answer(self, query: Query, look: Look) -> SearchResult:
         """`search` with a look that was taken before."""
-        watch, snapshot = Stopwatch(), self._snapshot
+        watch, snapshot = Stopwatch(), self.snapshot
         return Question(snapshot, query, look, select(snapshot, query.filter, watch), watch).answer()

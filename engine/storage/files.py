@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -55,6 +55,18 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_ahead(path: Path) -> None:
+    """Has the system begin to read a whole file that will be wanted soon; does nothing where it cannot."""
+    if not hasattr(os, "posix_fadvise"):  # macOS
+        return
+    with suppress(OSError):  # who reads the file says what is wrong with it
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

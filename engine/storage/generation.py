@@ -17,7 +17,7 @@ from engine.errors import DamagedFile, IndexMissing
 from engine.storage import manifest as manifests
 from engine.storage import products as products_file
 from engine.storage.facets import FacetTable
-from engine.storage.files import write_text
+from engine.storage.files import read_ahead, write_text
 from engine.storage.ivf import Quantizer
 from engine.storage.manifest import Manifest
 from engine.storage.products import Products
@@ -45,9 +45,10 @@ class Generation:
         self.products = Products.open(self.path / products_file.NAME, self.manifest.facets)
         self.quantizer = Quantizer.open(self.path / QUANTIZER, self.manifest.codec)
         shards: dict[int, Shard] = {}
-        for number in range(self.manifest.shards):
-            if number in damaged:
-                continue
+        whole = [number for number in range(self.manifest.shards) if number not in damaged]
+        for number, following in zip(whole, [*whole[1:], None], strict=True):
+            if following is not None:  # the disk reads its codes while these are taken apart
+                read_ahead(self.path / shard_files(following)[0])
             try:
                 shards[number] = Shard.open(self.path, number, self.quantizer)
             except (DamagedFile, OSError) as damage:
@@ -110,6 +111,8 @@ def read_current(index_dir: Path) -> str:
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        if generation_names(index_dir):
+            raise IndexMissing(f"{path} is missing; write it again with `lookalike index --repair`.") from None
         raise IndexMissing(f"There is no finished index in {index_dir}; make one with `lookalike index`.") from None
     name = text[: text.find(b"\n")].split(b" ")[0].decode("ascii", "replace")
     # a name alone in its line is what earlier versions wrote, and what people write

@@ -1,4 +1,4 @@
-"""The one wrapper round FAISS: a quantizer shared by all shards, and the codes of one shard.
+"""FAISS wrapped (its scan of mapped rows is in `flat.py`): a quantizer that all shards share, and one shard's codes.
 
 Codes are IVF with residuals: 4-bit PQ in fast-scan layout by default, or another of `indexer.quantizer.Representation`.
 Vectors are L2-normalised and everything is an inner product, so similarities of shards compare directly and the coarse

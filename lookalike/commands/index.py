@@ -1,6 +1,7 @@
 """`lookalike index`: the catalogue's photos -> a searchable index, kept up to date and whole."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from indexer.prune import PruneReport
     from indexer.quantizer import Representation
     from indexer.repair import RepairReport
+    from indexer.verify import Finding
 
 SHOWN_UNREADABLE = 5
 
 
 @click.command()
 @click.option("--catalogue", "where", required=True, help="The catalogue: a SQLite file or postgresql://…")
-@click.option("--model", "model_dir", type=click.Path(path_type=Path), help="The model directory; not with --prune.")
+@click.option("--model", "model_dir", type=click.Path(path_type=Path), help="The model directory; a prune needs none.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The index directory; made if missing.")
 @click.option("--merge", is_flag=True, help="Fold the catalogue's changes into a new generation; trains nothing.")
 @click.option("--prune", is_flag=True, help="Let go of what the kept generations make superfluous.")
@@ -39,8 +41,7 @@ SHOWN_UNREADABLE = 5
 @click.option(
     "--representation",
     type=click.Choice(["pq", "rabitq", "int8", "float16"]),
-    default="pq",
-    help="What a photo's code is: 4-bit PQ, one bit a dimension, scaled int8, float16.",
+    help="What a photo's code is: 4-bit PQ (if not given), one bit a dimension, scaled int8, float16.",
 )
 @click.option(
     "--recall", type=click.FloatRange(0.5, 1, max_open=True), help="Recall@10 to tune for; 0.98 if not given."
@@ -57,7 +58,7 @@ def command(
     shards: int | None,
     workers: int | None,
     bytes_per_photo: int | None,
-    representation: "Representation",
+    representation: "Representation | None",
     recall: float | None,
     as_json: bool,
 ) -> None:
@@ -76,16 +77,20 @@ def command(
 
     if merge + prune + repair > 1:
         raise BadCall("Only one of --merge, --prune and --repair can be done at a time; run them one after the other.")
+    kept = {"--shards": shards, "--bytes-per-photo": bytes_per_photo, "--representation": representation}
+    _refuse(merge, "A merge keeps codec and shards as they are", kept)
+    _refuse(repair, "A repair makes again what the build was asked for", kept | {"--recall": recall})
+    _refuse(prune, "A prune builds nothing", kept | {"--recall": recall, "--workers": workers})
+    one_size = representation not in (None, "pq")
+    _refuse(one_size, f"Codes of {representation} have one size", {"--bytes-per-photo": bytes_per_photo})
     if prune:
         with Catalogue.open(where) as catalogue:
             _show_pruned(out, prune_index(catalogue, out), as_json)
         return
     if model_dir is None:
         raise BadCall("Which model encodes the photos is not said; add --model.")
-    if merge and (bytes_per_photo or shards):
-        raise BadCall("A merge keeps codec and shards as they are; leave --bytes-per-photo and --shards out.")
     model = Model.open(model_dir)
-    options = BuildOptions(shards, workers, bytes_per_photo, recall, representation)
+    options = BuildOptions(shards, workers, bytes_per_photo, recall, representation or "pq")
     encoder = OpenVinoEncoder(model)
     with Catalogue.open(where) as catalogue, progress() as listener:
         if repair:
@@ -95,12 +100,21 @@ def command(
             report = make(catalogue, model, out, encoder=encoder, options=options, progress=listener)
     if repair:
         _show_repaired(out, repaired, as_json)
+        if repaired.left or repaired.lost_photos:
+            raise click.exceptions.Exit(1)
     elif report is None:
         say("null" if as_json else f"{out} is up to date; nothing was done.")
     elif as_json:
         say(json.dumps(_as_json(report), indent=2))
     else:
         _show(report)
+
+
+def _refuse(where: bool, why: str, options: Mapping[str, object]) -> None:
+    """Raises BadCall if any of the options is given where it would mean nothing."""
+    given = [name for name, value in options.items() if value is not None]
+    if where and given:
+        raise BadCall(f"{why}; leave {' and '.join(given)} out.")
 
 
 def _show(report: "BuildReport") -> None:
@@ -131,15 +145,43 @@ def _show(report: "BuildReport") -> None:
 
 def _show_repaired(out: Path, report: "RepairReport", as_json: bool) -> None:
     if as_json:
-        findings = [{"path": str(finding.path), "problem": finding.problem} for finding in report.findings]
-        built = None if report.built is None else _as_json(report.built)
-        say(json.dumps({"findings": findings, "built": built}, indent=2))
+        shown = {
+            "findings": _found(report.findings),
+            "built": None if report.built is None else _as_json(report.built),
+            "dropped": report.dropped,
+            "lost_photos": report.lost_photos,
+            "left": _found(report.left),
+        }
+        say(json.dumps(shown, indent=2))
         return
     for finding in report.findings:
         say(f"Found: {finding.problem}")
     if report.built is not None:
         _show(report.built)
-    say(f"{out} is whole{' again' if report.findings else '; nothing was done'}.")
+    for name in report.dropped:
+        say(f"Generation {name} could not be made whole and is gone.")
+    for finding in report.left:
+        say(f"Left: {finding.problem}")
+    if report.left:
+        say(f"{out} is not whole; {_remedy(out, report.left)}.")
+    elif report.lost_photos:
+        say(
+            f"{out} is whole again, but up to {report.lost_photos:,} of its photos are lost, since neither their "
+            "vectors nor their files can be read; put the files back and build it anew without --repair."
+        )
+    else:
+        say(f"{out} is whole{' again' if report.findings else '; nothing was done'}.")
+
+
+def _remedy(out: Path, left: Sequence["Finding"]) -> str:
+    """What to do about what a repair could not: mostly it was given another model than that of the damaged copy."""
+    places = [finding.path.relative_to(out).parts for finding in left]
+    models = sorted({parts[1][:12] for parts in places if parts[0] == "models"})
+    return f"repair it with --model naming {' and '.join(models)}" if models else "check the disk and repair it again"
+
+
+def _found(findings: Sequence["Finding"]) -> list[dict[str, str]]:
+    return [{"path": str(finding.path), "problem": finding.problem} for finding in findings]
 
 
 def _show_pruned(out: Path, report: "PruneReport", as_json: bool) -> None:

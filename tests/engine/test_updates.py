@@ -1,20 +1,15 @@
 """Live changes are durable, whole and done once."""
 
-import random
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from engine.catalogue.schema import Facet, FacetType
+from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.writer import Effect
 from engine.errors import BadCall, BadImage, UnknownPhoto, UnknownProduct
-from engine.search.search_engine import SearchEngine
 from engine.sources.photos import read_photo
 from engine.updates import Updates, Upsert
 from engine.vision.photo_vectors import PRECISION
@@ -65,11 +60,38 @@ def test_what_is_not_given_stays_and_what_is_there_is_not_encoded_again(opened: 
     assert again.change_number == done.change_number
 
 
+def test_a_photo_that_was_imported_keeps_its_columns_and_its_place_while_it_is_there(
+    opened: Shop, updates: Updates
+) -> None:
+    data = draw(1, 0)
+    path = opened.folder / "shelf.png"
+    path.write_bytes(data)
+    with opened.catalogue.transaction() as writer:
+        writer.upsert_product(Product("a", "A"))
+        writer.add_photo("a", sha256(data).hexdigest(), path.as_uri(), {"split": "train", "kind": "shelf"})
+    (before,) = opened.catalogue.photos_of("a")
+    done = updates.upsert(Upsert("a", photos=[data]))
+    assert done.written[0].photos_new == 0
+    assert done.written[0].photo_ids == (before.photo_id,)
+    assert opened.catalogue.photos_of("a") == (before,)
+    assert not (opened.folder / "photos").exists()
+    assert updates.upsert(Upsert("a", photos=[data])).change_number == done.change_number
+    path.unlink()
+    updates.upsert(Upsert("a", photos=[data]))
+    (moved,) = opened.catalogue.photos_of("a")
+    assert moved.columns == before.columns
+    assert read_photo(moved.uri) == data
+
+
 def test_a_bad_photo_or_value_changes_nothing(opened: Shop, updates: Updates) -> None:
     with pytest.raises(BadImage, match="photo 2 of 'a'"):
         updates.upsert(Upsert("a", photos=[draw(1, 0), b"no photo"]))
     with pytest.raises(BadCall, match="no facet 'size'"):
         updates.upsert(Upsert("a", None, {"size": "L"}, [draw(1, 0)]))
+    with pytest.raises(BadCall, match="value of the facet 'tags'"):
+        updates.upsert(Upsert("a", facets={"tags": ("x", 2)}), declare=[Facet("tags", FacetType.KEYWORDS)])
+    with pytest.raises(BadCall, match="title"):
+        updates.upsert(Upsert("a", 5))
     with pytest.raises(BadCall, match="need the model"):
         Updates(opened.catalogue, photos=opened.folder).upsert(Upsert("a", photos=[draw(1, 0)]))
     assert opened.catalogue.change_number() == 0
@@ -126,90 +148,3 @@ def test_writers_in_many_threads_take_turns(opened: Shop, updates: Updates) -> N
     assert opened.catalogue.change_number() == 2 * 24
     assert len(vectors(opened)) == len(list((opened.folder / "photos").rglob("*.png"))) == 8
     assert not list((opened.folder / "photos").rglob("*.partial"))
-
-
-# --- Killed ----------------------------------------------------------------------------------------------------------
-
-
-def kill_writers(folder: Path, kills: int, seed: int, where: str | None = None) -> dict[str, int]:
-    """Kills a writer again and again at random moments; after each, the catalogue must hold what was acknowledged, a
-    following engine must find it, and nothing that was deleted. What happened, in numbers."""
-    rng = random.Random(seed)
-    acknowledged = deletions = 0
-    with shop(folder, products=3, where=where) as opened:
-        opened.build()
-        database = where or str(folder / "shop.db")
-        with SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=opened.encoder) as engine:
-            for number in range(kills):
-                lines = _killed_after(opened, database, number, rng.uniform(0.0, 0.5))
-                there, gone, doubtful, last = _told(lines)
-                acknowledged += sum(verb != "deleting" for verb, *_ in lines)
-                deletions += len(gone)
-                _check_kept(opened, engine, f"{number}-", there, gone, doubtful, last)
-            assert engine.problem is None
-    return {"kills": kills, "acknowledged": acknowledged, "deletions": deletions}
-
-
-def _killed_after(opened: Shop, database: str, number: int, seconds: float) -> list[list[str]]:
-    """What a writer says until it is killed, so many seconds after its first word."""
-    command = [sys.executable, "-m", "tests.engine.crash_writer", database, str(opened.model.path)]
-    arguments = [str(opened.folder / "photos"), str(number)]
-    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        time.sleep(seconds)
-        process.kill()
-        rest = process.stdout.read()
-    return [line.split() for line in (first + rest).splitlines(keepends=True) if line.endswith("\n")]
-
-
-def _told(lines: list[list[str]]) -> tuple[set[str], set[str], set[str], int]:
-    """What is acknowledged to be there, what to be gone, what may be either, and the last number told."""
-    there: set[str] = set()
-    gone: set[str] = set()
-    asked: set[str] = set()
-    last = 0
-    for verb, product_id, *number in lines:
-        asked.discard(product_id)
-        if verb == "deleting":
-            asked.add(product_id)
-            there.discard(product_id)
-        elif verb == "deleted":
-            gone.add(product_id)
-        else:
-            there.add(product_id)
-        last = max([last, *map(int, number)])
-    return there, gone, asked, last
-
-
-def _check_kept(
-    opened: Shop, engine: SearchEngine, prefix: str, there: set[str], gone: set[str], doubtful: set[str], last: int
-) -> None:
-    kept = vectors(opened)
-    with opened.catalogue.snapshot() as view:
-        number = view.change_number
-        mine = {product.product_id for product in view.products() if product.product_id.startswith(prefix)}
-        photos = view.photos_of_all(mine)
-    assert there <= mine and not gone & mine
-    assert len(mine - there - doubtful) <= 1  # the one that was being written
-    assert number >= last
-    assert {photo.product_id for photo in photos} == mine  # no product without the photo that came with it
-    for photo in photos:
-        assert photo.content_hash in kept
-        assert sha256(read_photo(photo.uri)).hexdigest() == photo.content_hash
-    assert engine.caught_up(number, timeout_s=30)
-    for product_id in mine:
-        assert len(engine.product(product_id).photo_ids) == 1
-    for product_id in gone:
-        with pytest.raises(UnknownProduct):
-            engine.product(product_id)
-
-
-def test_what_was_acknowledged_before_a_kill_is_there_and_found(tmp_path: Path) -> None:
-    done = kill_writers(tmp_path, kills=2, seed=1)
-    assert done["acknowledged"] >= 2
-
-
-def test_a_kill_on_postgresql_loses_nothing_either(tmp_path: Path, postgres_url: str) -> None:
-    done = kill_writers(tmp_path, kills=1, seed=2, where=postgres_url)
-    assert done["acknowledged"] >= 1

@@ -1,14 +1,8 @@
-"""A shop whose writers are killed, at points with names or at any moment, and what must hold whatever they left.
-
-The process that is killed counts what it is about to do to the index and to the catalogue (renaming, removing, linking,
-opening for writing, committing) and kills itself before the n-th of these: `kill -9`, nothing flushed or released.
-Production code knows nothing of this; Python's audit hooks and SQLAlchemy's events tell.
-"""
+"""A shop whose writers are killed, at points with names (`tests.stepwise`) or at any moment, and what must hold
+whatever they left."""
 
 import multiprocessing
-import os
 import signal
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Product
@@ -25,16 +18,16 @@ from engine.errors import IndexMissing, LogTrimmed
 from engine.storage.generation import Generation, generation_names, generation_path, open_index, read_current
 from engine.storage.manifest import Manifest
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from engine.vision.preprocess import load
 from indexer.build import BuildOptions, build_index
 from indexer.merge import merge_index
-from indexer.previous import PRECISION
 from indexer.prune import prune_index
 from indexer.repair import repair_index
 from indexer.verify import verify_index
 from tests.indexer.shop import Shop, draw, encoder_of
+from tests.stepwise import Steps
 
-EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "open"})
 SHARDS = 2
 TIMEOUT_S = 300
 REPORT = "report.txt"
@@ -44,30 +37,11 @@ Photos = dict[int, tuple[str, str]]  # product and content by photo id
 
 def act(folder: Path, action: str, at: int, workers: int) -> None:
     """What the process does that is to be killed at its `at`-th step, or never for 0; it reports how far it got."""
-    report = os.open(folder / REPORT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    index = str(folder / "index")
-    count = 0
-
-    def step(name: str) -> None:
-        nonlocal count
-        count += 1
-        if count == at:
-            os.write(report, name.encode())
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def hear(event: str, arguments: tuple[object, ...]) -> None:
-        if event not in EVENTS or not str(arguments[0]).startswith(index):
-            return
-        if event == "open" and not int(str(arguments[2])) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-            return
-        step(f"{event} {str(arguments[0]).removeprefix(index).lstrip('/')}")
-
     model = Model.open(folder / "model")
     encoder = encoder_of(model)
     options = BuildOptions(shards=SHARDS, workers=workers)
     with Catalogue.open(folder / "shop.db") as catalogue:
-        sys.addaudithook(hear)
-        sa.event.listen(sa.engine.Engine, "commit", lambda connection: step("commit"))
+        steps = Steps(folder / REPORT, folder / "index", at)
         match action:
             case "build":
                 build_index(catalogue, model, folder / "index", encoder=encoder, options=options)
@@ -77,8 +51,8 @@ def act(folder: Path, action: str, at: int, workers: int) -> None:
                 prune_index(catalogue, folder / "index")
             case "repair":
                 repair_index(catalogue, model, folder / "index", encoder=encoder, options=options)
-    at = 0
-    os.write(report, f"done {count}".encode())
+    steps.over()
+    steps.tell(f"done {steps.count}")
 
 
 @dataclass
@@ -152,7 +126,7 @@ class Storm:
             process.kill()
         process.join(TIMEOUT_S)
         assert process.exitcode is not None, f"{action} did not end"
-        report = (self.folder / REPORT).read_text()
+        report = (self.folder / REPORT).read_text().rstrip("\n").rpartition("\n")[2]
         if process.exitcode == 0:
             self.completions += 1
             self.steps[action] = int(report.removeprefix("done "))

@@ -13,10 +13,11 @@ from engine.catalogue.schema import Facet, FacetType, Product
 from engine.catalogue.store import Catalogue
 from engine.telemetry import SILENT, Progress
 from engine.vision.model import Model
+from engine.vision.photo_vectors import PRECISION
 from engine.vision.preprocess import load
 from indexer.build import BuildOptions, BuildReport, build_index
 from indexer.merge import merge_index
-from indexer.previous import PRECISION
+from indexer.quantizer import Representation
 from indexer.repair import RepairReport, repair_index
 from tests.fakes import GRID, FakeEncoder, tiny_model
 
@@ -60,6 +61,8 @@ class Shop:
         out: Path | None = None,
         shards: int | None = None,
         workers: int | None = None,
+        recall: float | None = None,
+        representation: Representation = "pq",
         progress: Progress = SILENT,
     ) -> BuildReport:
         """Builds the index with the shop's model, or another."""
@@ -69,7 +72,7 @@ class Shop:
             model or self.model,
             out or self.index,
             encoder=encoder,
-            options=BuildOptions(shards=shards, workers=workers),
+            options=BuildOptions(shards, workers, recall=recall, representation=representation),
             progress=progress,
         )
 

@@ -1,14 +1,18 @@
 """Every file that is missing or not what was written is named."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from engine.errors import IndexMissing
+from engine.errors import Busy, IndexMissing
+from engine.storage.generation import generation_names, generation_path
+from engine.telemetry import Silent
 from indexer.verify import verify_index
 from lookalike.commands.verify import command
+from tests.fakes import tiny_model
 from tests.indexer.shop import Shop, shop
 
 
@@ -64,6 +68,43 @@ def test_a_current_that_names_nothing_is_found(built: Shop, text: str) -> None:
     (built.index / "CURRENT").write_text(text)
     (finding,) = verify_index(built.index)
     assert "CURRENT" in finding.problem
+
+
+def test_a_missing_current_is_found(built: Shop) -> None:
+    (built.index / "CURRENT").unlink()
+    (finding,) = verify_index(built.index)
+    assert finding.path == built.index / "CURRENT"
+    assert "is missing" in finding.problem
+
+
+class Meanwhile(Silent):
+    """Somebody who does something as soon as `verify` reads the first generation."""
+
+    def __init__(self, what: Callable[[], object]) -> None:
+        self._what: Callable[[], object] | None = what
+
+    def start(self, title: str, total: int | None = None) -> None:
+        what, self._what = self._what, None
+        if what is not None:
+            what()
+
+
+def test_a_generation_that_a_build_removes_meanwhile_is_not_damaged(built: Shop, tmp_path: Path) -> None:
+    other = tiny_model(tmp_path / "other", size=64)
+    built.build(other)  # whose model stays, while that of the first goes
+    assert verify_index(built.index, Meanwhile(lambda: built.build(other))) == []
+    assert generation_names(built.index) == ["000002", "000003"]
+
+
+def test_a_generation_that_is_gone_though_it_answers_is_found(built: Shop) -> None:
+    built.build()
+    findings = verify_index(built.index, Meanwhile(lambda: shutil.rmtree(generation_path(built.index, "000002"))))
+    assert {finding.path.parent.name for finding in findings} == {"000002"}
+
+
+def test_an_index_that_is_all_replaced_meanwhile_was_not_checked(built: Shop) -> None:
+    with pytest.raises(Busy, match="again"):
+        verify_index(built.index, Meanwhile(lambda: (built.build(), built.build())))
 
 
 def test_no_index_is_not_a_whole_one(tmp_path: Path) -> None:

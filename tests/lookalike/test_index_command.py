@@ -10,6 +10,7 @@ from engine.errors import BadCall, EmptyCatalogue, MissingFile
 from engine.storage.generation import open_index
 from indexer.verify import verify_index
 from lookalike.commands.index import command
+from tests.fakes import tiny_model
 from tests.indexer.shop import shop
 
 
@@ -86,6 +87,11 @@ def test_what_cannot_be_asked_together_is_refused(tmp_path: Path) -> None:
         (("--merge", "--repair"), "Only one"),
         (("--merge", "--shards", "3"), "leave"),
         (("--merge", "--bytes-per-photo", "8"), "leave"),
+        (("--merge", "--representation", "pq"), "leave --representation out"),
+        (("--repair", "--bytes-per-photo", "16", "--recall", "0.9"), "leave --bytes-per-photo and --recall out"),
+        (("--repair", "--shards", "2"), "leave"),
+        (("--prune", "--workers", "2"), "leave"),
+        (("--representation", "int8", "--bytes-per-photo", "16"), "int8 have one size; leave"),
     ):
         with pytest.raises(BadCall, match=sentence):
             CliRunner().invoke(command, arguments(tmp_path, *wrong), catch_exceptions=False)
@@ -94,3 +100,22 @@ def test_what_cannot_be_asked_together_is_refused(tmp_path: Path) -> None:
     nameless = ["--catalogue", str(tmp_path / "shop.db"), "--out", str(tmp_path / "index")]
     with pytest.raises(BadCall, match="add --model"):
         CliRunner().invoke(command, nameless, catch_exceptions=False)
+
+
+def test_a_repair_that_leaves_damage_or_loses_photos_has_not_worked(tmp_path: Path) -> None:
+    with shop(tmp_path, products=6, photos=2):
+        run(tmp_path, "--shards", "2")
+    model = next((tmp_path / "index" / "models").iterdir())
+    (model / "encoder.onnx").write_bytes(b"")
+    tiny_model(tmp_path / "other", size=64)
+    wrong = CliRunner().invoke(command, [*arguments(tmp_path, "--repair"), "--model", str(tmp_path / "other")])
+    assert wrong.exit_code == 1
+    assert f"is not whole; repair it with --model naming {model.name[:12]}" in wrong.stdout
+    assert "is whole again" in run(tmp_path, "--repair")
+    for path in tmp_path.glob("p*.png"):
+        path.unlink()
+    (tmp_path / "index" / "generations" / "000001" / "shard-0001.vectors.npy").write_bytes(b"")
+    lost = CliRunner().invoke(command, arguments(tmp_path, "--repair"))
+    assert lost.exit_code == 1
+    assert "photos are lost" in lost.stdout
+    assert run(tmp_path, "--repair").endswith("is whole; nothing was done.\n")

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from engine import errors
+from engine.catalogue.schema import Product
 from tests.fakes import FakeEngine
 from tests.webui.shop import PRODUCTS, RED_PHOTO, address_of, open_shop
 from webui.client import Client
@@ -49,8 +50,8 @@ def test_a_product_is_searched_from(client: Client) -> None:
 
 
 @pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.product_id)
-def test_every_product_is_found_by_its_id(client: Client, product: object) -> None:
-    assert client.product(product.product_id).product_id == product.product_id  # type: ignore[attr-defined]
+def test_every_product_is_found_by_its_id(client: Client, product: Product) -> None:
+    assert client.product(product.product_id).product_id == product.product_id
 
 
 def test_facets_photos_and_health(client: Client) -> None:

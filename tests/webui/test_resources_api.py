@@ -169,6 +169,7 @@ def test_health_says_what_answers(http: httpx.Client) -> None:
         "model_id": "fake",
         "change_number": 1,
         "live_photos": 0,
+        "unreadable_photos": 0,
         "stale": False,
     }
 

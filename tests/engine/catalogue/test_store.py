@@ -6,6 +6,7 @@ import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,6 +259,9 @@ def test_an_id_that_cannot_be_is_refused(catalogue: Catalogue, product_id: str) 
     [
         ("colour", 3.0),
         ("tags", "run"),
+        ("tags", (1, 2)),
+        ("tags", ("run", None)),
+        ("tags", (b"run",)),
         ("price", "3"),
         ("price", True),
         ("price", float("nan")),
@@ -271,6 +275,13 @@ def test_a_value_of_another_type_is_refused(catalogue: Catalogue, facet: str, va
     with pytest.raises(BadCall, match=facet), catalogue.transaction() as writer:
         writer.declare_facets(ALL)
         writer.upsert_product(Product("a", facets={facet: value}))
+
+
+@pytest.mark.parametrize("title", [5, b"Mug", ("Mug",)])
+def test_a_title_that_is_no_text_is_refused(catalogue: Catalogue, title: Any) -> None:
+    with pytest.raises(BadCall, match="title of the product 'a'"), catalogue.transaction() as writer:
+        writer.upsert_product(Product("a", title))
+    assert catalogue.change_number() == 0
 
 
 def test_a_facet_keeps_its_type(catalogue: Catalogue) -> None:
@@ -323,9 +334,17 @@ def test_vectors_are_dropped_by_content_by_model_or_when_nobody_uses_them(catalo
         writer.put_vector(f"{1:064x}", "other", "float32", np.ones(2))
         writer.drop_vectors("m", "float32", [bytes(31) + b"\1", bytes(31) + b"\4"])
     assert left() == ["0", "2", "3", "5"]
+    with catalogue.snapshot() as view:
+        unused, last = list(view.unused_vectors()), view.last_photo_id
+        assert sorted(content[-1] for content in unused) == [0, 1, 2, 5]
+        assert view.vector_models() == [("m", "float32"), ("other", "float32")]
     with catalogue.transaction() as writer:
-        writer.drop_unused_vectors()
-    assert left() == ["3"]
+        writer.add_photo("a", f"{5:064x}", "file:///5")  # used again since it was looked up
+    with catalogue.transaction() as writer:
+        writer.drop_unused_vectors(unused, last)
+    assert left() == ["3", "5"]
+    with catalogue.snapshot() as view:
+        assert view.vector_models() == [("m", "float32")]
     with catalogue.transaction() as writer:
         writer.drop_vectors("m", "float32", None)
     assert left() == []

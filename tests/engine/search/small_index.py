@@ -1,10 +1,12 @@
 """Indexes written straight from vectors, without catalogue, photos or encoder, and their exact answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ from indexer.gallery import Gallery, Questions, Sample
 from indexer.quantizer import train
 
 Floats = NDArray[np.float32]
+InPlace = Literal["never", "as it costs", "always"]
+
 FORETELLS_NOTHING = FilterCalibration(
     tails=(0.5, 1e-6), similarities=(-1.0, 1.0), excess=((-4.0, -3.9),) * 2, code_excess=(-4.0, -3.9), caution=0.5
 )
@@ -142,3 +146,18 @@ def measured(quantizer: Quantizer, shards: Sequence[Shard], contents: Contents) 
     gallery, rng = Gallery(quantizer, shards, len(contents.products)), np.random.default_rng(0)
     questions = Questions.ask(gallery, rng.permutation(gallery.rows)[:64], 10)
     return calibrate(Sample.draw(gallery, rng), questions, Goal(10, allowed=0.01), rng)
+
+
+@contextmanager
+def comparing(in_place: InPlace) -> Iterator[None]:
+    """Within, comparing all survivors where they lie is thought to be as dear or cheap as this: small indexes, where it
+    always pays, then take the other ways as well."""
+    if in_place == "as it costs":
+        yield
+        return
+    cost = 10**12 if in_place == "never" else 0
+    with (
+        patch("engine.search.survivors.cost_in_place", lambda *_: cost),
+        patch("engine.search.scan.cost_in_place", lambda *_: cost),
+    ):
+        yield

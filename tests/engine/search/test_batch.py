@@ -102,6 +102,20 @@ def test_deleted_photos_are_not_found(gallery: Gallery) -> None:
     assert (found >= 0).all()
 
 
+def test_a_batch_looks_deeper_where_deletions_took_the_best_places(gallery: Gallery) -> None:
+    asked = queries(12)
+    exact = all_cosines(gallery, asked)
+    alive = np.ones(gallery.rows, np.bool_)
+    alive[nearest_photos(gallery, asked, 60)[1].ravel()] = False
+    left = gallery.with_alive(alive, len(np.unique(gallery.ordinals[alive])))
+    right = 0
+    for number, ranking in enumerate(nearest_products(left, asked, 10)):
+        best = np.full(gallery.products, -2.0)
+        np.maximum.at(best, gallery.ordinals[alive], exact[number, alive])
+        right += int((ranking.scores >= -np.sort(-best)[9] - 1e-5).sum())
+    assert right >= 0.95 * 120
+
+
 def test_cosines_of_own_rows_are_those_of_a_matrix_product(gallery: Gallery) -> None:
     asked = queries(33)
     rows = np.random.default_rng(0).integers(-1, gallery.rows, (33, 50))

@@ -269,6 +269,30 @@ def test_what_no_query_holds_any_more_is_let_go_at_once(opened: Shop, engine: Se
         gc.enable()
 
 
+def test_a_closed_engine_holds_nothing_and_says_that_it_is_closed(opened: Shop) -> None:
+    gc.disable()
+    try:
+        engine = SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=opened.encoder)
+        assert ids(engine, Equal("colour", "Red"))
+        held = weakref.ref(engine.snapshot), weakref.ref(engine.snapshot.base.generation.shards[0])
+        engine.close()
+        assert [old() for old in held] == [None, None]
+        for ask in (lambda: ids(engine), lambda: engine.products, lambda: engine.nearest(np.ones((1, 16)), 1)):
+            with pytest.raises(Unavailable, match="was closed; open the index again"):
+                ask()
+        engine.close()
+    finally:
+        gc.enable()
+
+
+def test_a_query_that_began_before_the_engine_was_closed_ends_well(opened: Shop) -> None:
+    engine = SearchEngine.open(opened.index, encoder=opened.encoder)
+    begun = engine.snapshot
+    engine.close()
+    assert begun.product("p0001").photo_ids
+    assert len(begun.content_hashes) == 12
+
+
 def test_a_damaged_shard_is_left_out_and_said_and_live_changes_go_on(tmp_path: Path) -> None:
     with shop(tmp_path, products=12) as opened:
         opened.build(shards=2)

@@ -83,10 +83,10 @@ class World:
 
         return misses.follow(self.similarities, self.sizes, visit, k=k, allowed=allowed)
 
-    def expected_beyond(self, lists: int, floor: float) -> float:
-        """How many photos in the lists after the first `lists` are nearer than `floor`, as NORMAL says."""
-        later = zip(self.similarities[lists:].tolist(), self.sizes[lists:], strict=True)
-        return sum(size * (1 - NormalDist(nearness, SPREAD[nearness]).cdf(floor)) for nearness, size in later)
+    def expected_above(self, floor: float) -> list[float]:
+        """How many photos of each list are nearer than `floor`, as NORMAL says."""
+        lists = zip(self.similarities.tolist(), self.sizes, strict=True)
+        return [size * (1 - NormalDist(nearness, SPREAD[nearness]).cdf(floor)) for nearness, size in lists]
 
     def lost(self, lists: int, k: int) -> float:
         """The share of the k best that lies in the lists after the first `lists`."""
@@ -131,6 +131,7 @@ def test_a_search_is_foretold_before_anything_is_seen(near: float) -> None:
         world = World(seed, lists=400, near=near)
         foretold.append(Misses(NORMAL).foretell(world.similarities, world.sizes, k=10, allowed=0.02))
         floor = np.sort(np.concatenate(world.cosines))[-10]
-        left = [world.expected_beyond(lists, floor) / 10 for lists in range(401)]
+        above = world.expected_above(floor)
+        left = [sum(above[lists:]) / 10 for lists in range(401)]
         without_steps.append(int(np.argmax(np.array(left) <= 0.02)))
     assert np.mean(foretold) == pytest.approx(np.mean(without_steps), rel=0.1, abs=4)

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,7 +18,15 @@ from engine.search.query import Box, Hit, Mode, Query
 from engine.search.search_engine import SearchEngine
 from engine.vision.model import Model
 from engine.vision.preprocess import load
-from tests.engine.search.small_index import FORETELLS_NOTHING, Contents, clustered, unit, write_index
+from tests.engine.search.small_index import (
+    FORETELLS_NOTHING,
+    Contents,
+    InPlace,
+    clustered,
+    comparing,
+    unit,
+    write_index,
+)
 from tests.engine.search.strategies import NUMBERS, SCHEMA, TIMES, WORDS, filters
 from tests.fakes import FakeEncoder, photo_bytes, tiny_model
 
@@ -52,22 +58,6 @@ def contents() -> Contents:
 
 
 Tuning = Literal["one list", "hasty", "sharded"]
-InPlace = Literal["never", "as it costs", "always"]
-
-
-@contextmanager
-def comparing(in_place: InPlace) -> Iterator[None]:
-    """Within, comparing all survivors where they lie is thought to be as dear or cheap as this: small indexes, where it
-    always pays, then take the other ways as well."""
-    if in_place == "as it costs":
-        yield
-        return
-    cost = 10**12 if in_place == "never" else 0
-    with (
-        patch("engine.search.survivors.cost_in_place", lambda *_: cost),
-        patch("engine.search.scan.cost_in_place", lambda *_: cost),
-    ):
-        yield
 
 
 @pytest.fixture(scope="module")

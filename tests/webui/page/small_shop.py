@@ -56,6 +56,7 @@ class SmallShop:
     generation = "000001"
     change_number = 1
     live_photos = 0
+    unreadable_photos = 0
     problem: str | None = None
     manifest = SimpleNamespace(model_id="small-shop")
 
