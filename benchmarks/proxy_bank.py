@@ -10,6 +10,7 @@ copy. Each runs in a process of its own; one that the memory does not suffice fo
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,9 +58,11 @@ def _in_process(arguments: argparse.Namespace, classes: int, name: str) -> dict[
     asked = {"classes": classes, "dim": arguments.dim, "photos": arguments.photos, "sampled": arguments.sampled}
     options = [text for key, value in asked.items() for text in (f"--{key}", str(value))]
     command = [sys.executable, "-m", "benchmarks.proxy_bank", *options, "--steps", str(arguments.steps), "--only", name]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=Path(__file__).parents[1])
-    if done.returncode:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    if done.returncode == -signal.SIGKILL or "can't allocate memory" in done.stderr:  # the kernel's word, or torch's
         return None
+    if done.returncode:
+        raise SystemExit(f"{name} of {classes} classes failed: {done.stderr.strip()}")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 

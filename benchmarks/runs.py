@@ -81,6 +81,12 @@ def training_figures(recipe: Recipe, out: Path) -> dict[str, Any]:
     }
 
 
+def is_measured(path: Path, measured: Mapping[str, Any]) -> bool:
+    """Whether a run's JSON is there, and of this very model, on what is to be measured now."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found.get("measured") == dict(measured)
+
+
 def write_run(path: Path, figures: Mapping[str, Any]) -> None:
     """Writes a run's JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,24 +1,24 @@
 """One unified model against five specialists: the same trunk, photos' size, seeds, and photos seen per task.
 
-python -m benchmarks.unified train --shared ../shared --out runs/ [--only unified] [--seed 0] [--minutes 10]
-python -m benchmarks.unified table
+python -m benchmarks.unified --shared ../shared --out runs/ [--only unified] [--seed 0] [--minutes 10]
+python -m benchmarks.unified_table
 
 Every training is a folder in --out and stops after --minutes; started again, those that are unfinished go on. A
-finished one is measured and leaves a JSON with what it answered to every query; `table` compares those.
+finished one is measured and leaves a JSON with what it answered to every query; `benchmarks.unified_table` compares
+those.
 
 **Same photos per task.** A task's dataset has the same quota in every model that learns it, and all train for as many
 steps: so each task sees as many labelled photos whoever learns it, and the unified model, which has both quotas in its
 batch, costs two specialists' time and stands for five. **Same losses.** Each label has a softmax on the embedding and,
 but for the product, a head on the features, with the same weights in either model.
 
-**Measured** are the exported models: a product by the query's nearest photo on the embedding (precision@1), every
-other label by its head, and with --nearest by its nearest photo as well. Groceries: `val` against catalogue and train.
-Fashion: products are split by a hash of their id into 80 % train, 10 % val (looked at while choosing) and 10 % test
-(reported).
+**Measured** are the exported models, every label by the query's nearest photo on the embedding (precision@1), and all
+but the product by its head as well. Groceries: `val` against catalogue and train. Fashion: products are split by a hash
+of their id into 80 % train, 10 % val (looked at while choosing) and 10 % test (reported); the nearest is sought among
+--gallery photos of train.
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,9 +29,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.measuring import machine, write_json
-from benchmarks.runs import train_for, training_figures, write_run
-from engine.metrics import Differences, paired_bootstrap, wilson_interval
+from benchmarks.measuring import machine
+from benchmarks.runs import is_measured, train_for, training_figures, write_run
 from engine.sources.photos import open_photos
 from engine.sources.tables import read_rows
 from engine.vision.encoder import OpenVinoEncoder
@@ -136,46 +135,43 @@ def train(options: argparse.Namespace) -> None:
         for name in options.only or MODELS:
             recipe = recipe_for(name, MODELS[name], seed, options.steps, options.size)
             folder = options.out / f"{name}-{seed}"
-            written = options.results / f"{name}-{seed}.json"
             print(f"{name}, seed {seed}", flush=True)
             if not train_for(recipe, data, folder, weights, options.minutes):
                 continue
-            if written.is_file() and json.loads(written.read_text())["model"] == Model.open(folder).spec.model_id:
-                continue
-            answers = measure(Model.open(folder), MODELS[name], data, options)
-            figures = {
-                "model": Model.open(folder).spec.model_id,
-                "name": name,
-                "seed": seed,
-                "machine": machine(),
+            model = Model.open(folder)
+            measured = {
+                "model": model.spec.model_id,
                 "fashion_split": options.fashion_split,
-                **training_figures(recipe, folder),
-                "answers": answers,
+                "gallery": options.gallery,
+                "limit": options.limit,
             }
-            write_run(written, figures)
+            written = options.results / f"{name}-{seed}.json"
+            if not is_measured(written, measured):
+                answers = measure(model, MODELS[name], data, options)
+                figures = {"name": name, "seed": seed, "machine": machine(), **training_figures(recipe, folder)}
+                write_run(written, {**figures, "measured": measured, "answers": answers})
 
 
 def measure(model: Model, tasks: Sequence[Task], data: Path, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """By "dataset/label": the queries' products, and 0 or 1 for each by head and by nearest photo; None: no label."""
-    limit = options.limit
+    """By "dataset/label": the queries' products, and 0 or 1 for each by nearest photo and by head; None: no label."""
     encoder, heads = OpenVinoEncoder(model), Heads.open(model)
     answers: dict[str, dict[str, Any]] = {}
     for dataset in dict.fromkeys(task.dataset for task in tasks):
         labels = [label for task in tasks if task.dataset == dataset for label in task.labels]
-        queries = _photos(data, dataset, {"grocery": "val", "fashion": options.fashion_split}[dataset], limit)
+        split, gallery_size = {"grocery": ("val", None), "fashion": (options.fashion_split, options.gallery)}[dataset]
+        queries = _photos(data, dataset, split, options.limit)
+        gallery = _photos(data, dataset, "train", options.limit or gallery_size)
         embeddings, features = _encode(encoder, [uri for _, uri in queries])
-        nearest: list[dict[str, Any]] = []  # the cells of each query's nearest photo
-        if options.nearest or "product_id" in labels:  # a gallery takes minutes to encode
-            gallery = _photos(data, dataset, "train", limit)
-            stored, _ = _encode(encoder, [uri for _, uri in gallery])
-            nearest = [gallery[place][0] for place in (embeddings @ stored.T).argmax(axis=1).tolist()]
+        stored, _ = _encode(encoder, [uri for _, uri in gallery])
+        nearest = [gallery[place][0] for place in (embeddings @ stored.T).argmax(axis=1).tolist()]
         predicted = {head: tables.argmax(axis=1) for head, tables in heads.probabilities(features).items()}
         classes = {head.name: head.classes for head in model.spec.heads}
         for label in labels:
             wanted = [row[label] for row, _ in queries]
-            answer: dict[str, Any] = {"products": [row["product_id"] for row, _ in queries]}
-            if nearest:
-                answer["nearest"] = _right(wanted, [row[label] for row in nearest])
+            answer: dict[str, Any] = {
+                "products": [row["product_id"] for row, _ in queries],
+                "nearest": _right(wanted, [row[label] for row in nearest]),
+            }
             if label in classes:
                 answer["head"] = _right(wanted, [classes[label][place] for place in predicted[label].tolist()])
             answers[f"{dataset}/{label}"] = answer
@@ -205,102 +201,9 @@ def _right(wanted: Iterable[str | None], found: Iterable[str | None]) -> list[in
     return [None if want is None else int(want == find) for want, find in zip(wanted, found, strict=True)]
 
 
-# --- The table ---------------------------------------------------------------------------------------------------
-
-
-def table(options: argparse.Namespace) -> None:
-    """Compares what is there: seeds for which both the unified model and the specialist were measured."""
-    runs = {path.stem: json.loads(path.read_text()) for path in sorted(options.results.glob("*-[0-9]*.json"))}
-    compared = [each for task in TASKS if (each := compare(task, runs))]
-    if not compared:
-        raise SystemExit(f"{options.results} has no task with both models measured; run train first.")
-    means = paired_bootstrap([each.differences for each in compared], np.random.default_rng(0))
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
-    whole = means.mean(axis=1)
-    figures = {
-        "tasks": [
-            {
-                "task": each.task.name,
-                "seeds": each.seeds,
-                "queries": len(each.differences.values),
-                "specialist": round(each.specialist, 4),
-                "unified": round(each.unified, 4),
-                "difference": round(each.unified - each.specialist, 4),
-                "interval_95": [round(float(low[place]), 4), round(float(high[place]), 4)],
-            }
-            for place, each in enumerate(compared)
-        ],
-        "mean_difference": round(float(np.mean([each.unified - each.specialist for each in compared])), 4),
-        "mean_interval_95": [round(float(end), 4) for end in np.quantile(whole, [0.025, 0.975])],
-    }
-    write_json(options.results / "table.json", figures)
-    print(as_markdown(figures))
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One task: figures in [0, 1], and by query the difference of the means over seeds."""
-
-    task: Task
-    seeds: list[int]
-    specialist: float
-    unified: float
-    differences: Differences
-
-
-def compare(task: Task, runs: dict[str, Any]) -> Compared | None:
-    """Specialist and unified model on the queries of one task; None where no seed has both."""
-    name = task.name.replace(" ", "-")
-    seeds = [seed for seed in range(100) if f"{name}-{seed}" in runs and f"unified-{seed}" in runs]
-    if not seeds:
-        return None
-    both = [[_scores(runs[f"{model}-{seed}"], task) for seed in seeds] for model in (name, "unified")]
-    products = runs[f"unified-{seeds[0]}"]["answers"][f"{task.dataset}/{task.labels[0]}"]["products"]
-    specialist, unified = (np.mean(each, axis=0) for each in both)
-    known = ~np.isnan(specialist)
-    # numbered before queries without a label go: then a product has one number in all tasks of its dataset
-    _, clusters = np.unique(products, return_inverse=True)
-    specialist, unified = specialist[known], unified[known]
-    differences = Differences(unified - specialist, clusters[known], task.dataset)
-    return Compared(task, seeds, float(specialist.mean()), float(unified.mean()), differences)
-
-
-def _scores(run: dict[str, Any], task: Task) -> np.ndarray:
-    """[queries] the mean over the task's labels that a query has; not-a-number where it has none."""
-    rows = []
-    for label in task.labels:
-        answer = run["answers"][f"{task.dataset}/{label}"]
-        rows.append([np.nan if right is None else right for right in answer["head" if "head" in answer else "nearest"]])
-    scores = np.array(rows, np.float64)
-    counts = (~np.isnan(scores)).sum(axis=0)
-    return np.where(counts > 0, np.nansum(scores, axis=0) / np.maximum(counts, 1), np.nan)
-
-
-def as_markdown(figures: dict[str, Any]) -> str:
-    """The table as the README has it, in points of a hundred."""
-    lines = [
-        "| task | queries | specialist | unified | unified less specialist (95 %) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for each in figures["tasks"]:
-        low, high = each["interval_95"]
-        interval = f"{100 * each['difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        wide = wilson_interval(each["unified"], each["queries"])
-        lines.append(
-            f"| {each['task']} | {each['queries']} | {each['specialist']:.3f} | {each['unified']:.3f} "
-            f"({wide[0]:.3f} to {wide[1]:.3f}) | {interval} |"
-        )
-    low, high = figures["mean_interval_95"]
-    mean = f"{100 * figures['mean_difference']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-    lines.append(f"| **mean** | | | | **{mean}** |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True)
-    training = commands.add_parser("train")
+    training = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     training.add_argument("--shared", type=Path, default=Path("../shared"), help="photos and weights")
     training.add_argument("--weights", type=Path)
     training.add_argument("--out", type=Path, required=True, help="folder for the trainings")
@@ -311,14 +214,9 @@ def main() -> None:
     training.add_argument("--steps", type=int, default=220)
     training.add_argument("--size", type=int, default=160, help="side of the photos, pixels")
     training.add_argument("--fashion-split", choices=["val", "test"], default="test")
-    training.add_argument("--nearest", action="store_true", help="judge every label by the nearest photo too")
+    training.add_argument("--gallery", type=int, default=2000, help="fashion photos among which the nearest is sought")
     training.add_argument("--limit", type=int, help="queries and gallery photos at most, to try it out")
-    training.set_defaults(run=train)
-    comparing = commands.add_parser("table")
-    comparing.add_argument("--results", type=Path, default=RESULTS)
-    comparing.set_defaults(run=table)
-    options = parser.parse_args()
-    options.run(options)
+    train(training.parse_args())
 
 
 if __name__ == "__main__":
