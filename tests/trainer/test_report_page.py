@@ -11,9 +11,9 @@ from trainer import training
 from trainer.answers import Answers, read_answers, write_answers
 from trainer.charts import line_chart, ticks
 from trainer.report import best_epoch
-from trainer.report_page import class_rows, section, thumbnail, write_report
+from trainer.report_page import CLASSES, class_rows, section, thumbnail, tiles, write_report
 from trainer.tables import TrainingData, ValidationData, read_training_data
-from trainer.validate import Nearest
+from trainer.validate import Nearest, precisions
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,24 @@ def test_classes_come_worst_first_with_what_they_are_taken_for(validation: Valid
         ("disc", 0, 2, 15, "square (2)"),
         ("square", 3, 3, 15, ""),
     ]
+
+
+def test_figures_count_every_class_where_the_table_shows_only_the_worst(trained: TrainingData, tmp_path: Path) -> None:
+    names = tuple(f"class {number:03}" for number in range(CLASSES + 100))
+    gone = tuple(f"file:///no/such/{name}.jpg" for name in names)  # pictures are not the point
+    data = ValidationData(gone, gone, {"name": names}, {"name": names})
+    rows = np.arange(len(names))
+    found = np.where(rows < 50, rows[::-1], rows)  # fifty mistakes
+    cosines = np.full(len(names), 0.5, np.float32)
+    nearest = Nearest(found, cosines, rows, cosines, np.ones(len(names), bool))
+    (tile,) = tiles(shapes_recipe(), 0, data, nearest)
+    assert (
+        (tile.percent, tile.queries) == (f"{100 * precisions(data, nearest)['name']:.1f}", len(names)) == ("90.0", 500)
+    )
+    answers = Answers(1, {0: nearest})
+    write_report(tmp_path, shapes_recipe(), lines=[], data=trained, validations={0: data}, answers=answers)
+    page = (tmp_path / "report.html").read_text()
+    assert "The worst 400 of 500." in page and page.count('<td class="bar">') == CLASSES
 
 
 def test_the_page_is_one_file_and_loads_nothing(
