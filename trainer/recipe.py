@@ -42,8 +42,8 @@ class Trunk(Part):
     image_size: Side = 224  # side of the square photos trained on, pixels
     eval_size: Side | None = None  # side measured and served at; None: image_size
     freeze_batch_norm: bool = False  # keep the pretrained statistics, train scale and shift
-    # training photos that batch norm's statistics are taken from anew: frozen, once before training; else, for what is
-    # measured and exported. 0: they stay as they are
+    # training photos that batch norm's statistics are taken from anew: frozen, once before training (with [pretrain],
+    # before that, of its photos); else, for what is measured and exported. 0: they stay as they are
     batch_norm_photos: Annotated[int, Field(ge=0)] = 0
     frozen_stages: Annotated[int, Field(ge=0)] = 0  # stages that stay as they are, from the photo on; a stem is one
     drop_path: Share = 0.0

@@ -59,7 +59,9 @@ def train(
     if recipe.pretrain and not going_on:
         _pretrain(network, recipe, data, out, weights=weights, resume=resume, machine=machine, progress=progress)
     preprocess = serving_preprocess(network, recipe)
-    if recipe.trunk.batch_norm_photos and recipe.trunk.freeze_batch_norm and not going_on:
+    # what was pretrained was so with statistics of its own, taken then; others would be another network
+    begins_here = not going_on and recipe.pretrain is None
+    if recipe.trunk.batch_norm_photos and recipe.trunk.freeze_batch_norm and begins_here:
         _take_statistics(network, recipe, training_data, preprocess, progress)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(

@@ -19,7 +19,7 @@ from trainer.checkpoint import load_checkpoint
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.photos import read_photos
-from trainer.pretrain import load_learnt, pretraining_recipe
+from trainer.pretrain import pretraining_recipe
 from trainer.recipe import Recipe, read_recipe
 from trainer.report import read_metrics
 from trainer.tables import read_training_data
@@ -117,9 +117,7 @@ epochs = 2
 """
 
 
-def test_pretraining_teaches_the_surest_photos_and_fine_tuning_begins_from_it(
-    teacher: Model, data: Path, tmp_path: Path
-) -> None:
+def test_pretraining_teaches_the_surest_photos(teacher: Model, data: Path, tmp_path: Path) -> None:
     recipe = student(teacher.path, PRETRAIN, ("epochs = 3", "epochs = 1"))
     listener = StopAfter(1000)
     training.train(recipe, data, tmp_path, machine=HERE, progress=listener)
@@ -142,11 +140,33 @@ def test_pretraining_teaches_the_surest_photos_and_fine_tuning_begins_from_it(
         "shape on the trunk": ("disc", "square"),
         "shape on the embedding": ("disc", "square"),
     }
-    network = training.make_network(recipe, read_training_data(recipe, data), weights="none")
-    load_learnt(network, tmp_path / "pretrain")
-    for name, tensor in network.state_dict().items():
-        if not name.startswith("losses."):
-            assert torch.equal(tensor, pretrained.average[name]), name
+
+
+def test_fine_tuning_begins_from_what_was_pretrained_batch_norm_included(
+    teacher: Model, data: Path, tmp_path: Path
+) -> None:
+    """After a single step nothing is farther from there than the step's rate, and frozen statistics are not at all."""
+    recipe = student(
+        teacher.path,
+        PRETRAIN.replace("epochs = 2", "epochs = 8"),
+        ("epochs = 3\nema = 0.9", "epochs = 1\nepoch_steps = 1\nwarmup_epochs = 0\nweight_decay = 0"),
+        ("image_size = 32", "image_size = 32\nfreeze_batch_norm = true\nbatch_norm_photos = 20"),
+    )
+    training.train(recipe, data, tmp_path, machine=HERE)
+    pretrained, tuned = (load_checkpoint(tmp_path / name) for name in ("pretrain", "."))
+    assert pretrained is not None and tuned is not None and tuned.step == 1
+    fresh = training.make_network(recipe, read_training_data(recipe, data), weights="none").state_dict()
+    schedule, far = recipe.schedule, 0
+    for name, begun in pretrained.network.items():
+        if name.startswith("losses."):
+            continue
+        if "running_" in name:
+            assert torch.equal(tuned.network[name], begun), name
+            continue
+        rate = schedule.learning_rate if name.startswith("trunk.") else schedule.head_learning_rate
+        assert (tuned.network[name] - begun).abs().max() <= 1.01 * rate, name
+        far += int((fresh[name] - begun).abs().max() > 2 * rate)
+    assert far > 10  # so that a fresh start could not have passed
 
 
 def test_a_pretraining_that_was_stopped_goes_on_and_teaches_once(teacher: Model, data: Path, tmp_path: Path) -> None:
@@ -235,6 +255,7 @@ def test_what_is_exported_has_the_best_epochs_weights(data: Path, tmp_path: Path
     lines = read_metrics(tmp_path)
     figures = [line["validation"]["shapes"]["product_id"] for line in lines]
     best = figures.index(max(figures))
+    assert best + 1 < len(lines)  # or the last weights would pass for the best
     assert export.model.spec.training["validation"] == lines[best]["validation"]
     network: Network = training.make_network(recipe, read_training_data(recipe, data), weights="none")
     kept = torch.load(tmp_path / "best.pt", weights_only=True)
