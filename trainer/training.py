@@ -79,7 +79,8 @@ def train(
     elif (out / FILE).is_file():
         progress.note(f"Beginning anew; {out / FILE} of an earlier training is replaced after the first epoch.")
     if tensorboard and trainer.leads:
-        trainer.board = Board.open(tensorboard, trainer.step)
+        # the point of the step that is gone on after is there already, and is not added again
+        trainer.board = Board.open(tensorboard, trainer.step + 1 if trainer.step else 0)
     trainer.run()
     if not trainer.leads:
         return None
