@@ -10,15 +10,15 @@ from engine.vision.preprocess import Preprocess
 from trainer.answers import read_answers
 from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
-from trainer.checkpoint import FILE, load_best, load_checkpoint, require_same
+from trainer.checkpoint import FILE, load_checkpoint, require_same
 from trainer.export import CHECK_PHOTOS, Export, export_model
+from trainer.exported import Exported, choose
 from trainer.loop import Trainer
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.photos import read_photos
 from trainer.pretrain import FOLDER, images_of, load_learnt, pretraining_recipe, taught_table, teach_photos
 from trainer.recipe import Recipe
-from trainer.report import best_epoch, read_metrics
 from trainer.report_page import write_report
 from trainer.sampler import seed_of
 from trainer.tables import TrainingData, ValidationData, read_training_data, read_validation_data
@@ -84,13 +84,12 @@ def train(
     trainer.run()
     if not trainer.leads:
         return None
-    network = trainer.best_network
-    _load_best(recipe, network, out)
     return _export(
         recipe,
-        network,
+        trainer.best_network,
         training_data,
         validations,
+        exported=choose(recipe, out, trainer.step),
         preprocess=preprocess,
         out=out,
         progress=progress,
@@ -106,10 +105,16 @@ def export_only(recipe: Recipe, data: Path, out: Path, *, progress: Progress = S
     require_same(checkpoint, recipe, training_data.classes, out)
     network = make_network(recipe, training_data, weights="none")
     network.load_state_dict(checkpoint.average or checkpoint.network)
-    _load_best(recipe, network, out)
-    validations = read_validations(recipe, data)
-    preprocess = serving_preprocess(network, recipe)
-    return _export(recipe, network, training_data, validations, preprocess=preprocess, out=out, progress=progress)
+    return _export(
+        recipe,
+        network,
+        training_data,
+        read_validations(recipe, data),
+        exported=choose(recipe, out, checkpoint.step),
+        preprocess=serving_preprocess(network, recipe),
+        out=out,
+        progress=progress,
+    )
 
 
 def make_network(recipe: Recipe, data: TrainingData, *, weights: str) -> Network:
@@ -181,14 +186,6 @@ def _take_statistics(
     progress.note(f"Batch norm's statistics are those of {count} training photos.")
 
 
-def _load_best(recipe: Recipe, network: Network, out: Path) -> None:
-    """Puts the weights of the best epoch into `network`, where the recipe says by what label and one was measured."""
-    epoch = best_epoch(read_metrics(out), recipe.schedule.best_by) if recipe.schedule.best_by else None
-    best = load_best(out, epoch) if epoch is not None else None
-    if best is not None:
-        network.load_state_dict(best)
-
-
 def _note_leaks(data: TrainingData, validations: Mapping[int, ValidationData], progress: Progress) -> None:
     trained = {uri for each in data.sets for uri in each.uris}
     for number, validation in validations.items():
@@ -202,19 +199,24 @@ def _export(
     data: TrainingData,
     validations: Mapping[int, ValidationData],
     *,
+    exported: Exported,
     preprocess: Preprocess,
     out: Path,
     progress: Progress,
 ) -> Export:
     progress.start("export")
+    if exported.weights is not None:
+        network.load_state_dict(exported.weights)
     uris: Sequence[str] = next((each.queries for each in validations.values()), data.sets[0].uris)
     photos, readable = read_photos(uris[:CHECK_PHOTOS], preprocess)
-    lines = read_metrics(out)
+    measured = exported.measured
     training: dict[str, Any] = {
         "recipe": recipe.name,
-        "epochs": lines[-1]["epoch"] if lines else 0,
+        "epochs": exported.lines[-1]["epoch"] if exported.lines else 0,
+        "exported_epoch": exported.epoch,
+        "measured_epoch": measured["epoch"] if measured else None,
         "photos": {each.name: len(each.uris) for each in data.sets},
-        "validation": _exported_figures(recipe, lines),
+        "validation": measured["validation"] if measured else {},
     }
     card = write_card(recipe, data, network, training)
     export = export_model(
@@ -229,14 +231,8 @@ def _export(
     )
     progress.start("report")
     answers = read_answers(out, validations)
-    write_report(out, recipe, lines=lines, data=data, validations=validations, answers=answers)
+    if answers and (measured is None or answers.epoch != measured["epoch"]):
+        answers = None  # a kill left them of other weights
+    write_report(out, recipe, lines=exported.lines, data=data, validations=validations, answers=answers)
     progress.finish()
     return export
-
-
-def _exported_figures(recipe: Recipe, lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, float]]:
-    """What was measured of the weights that are exported, or as near to them as was measured."""
-    best = best_epoch(lines, recipe.schedule.best_by) if recipe.schedule.best_by else None
-    measured = [line for line in lines if line["validation"] and best in (None, line["epoch"])]
-    figures: Mapping[str, Mapping[str, float]] = measured[-1]["validation"] if measured else {}
-    return figures

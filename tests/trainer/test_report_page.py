@@ -1,6 +1,7 @@
 """The report: right about what was missed, whole in one file, safe whatever a label says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,14 +123,17 @@ def test_a_photo_that_is_gone_is_no_picture() -> None:
 
 def test_answers_are_read_back_unless_the_queries_are_others(validation: ValidationData, tmp_path: Path) -> None:
     nearest = answered(validation, {1: "p2"})
-    write_answers(tmp_path, Answers(7, {0: nearest}))
+    write_answers(tmp_path, Answers(7, {0: nearest}), {0: validation})
     found = read_answers(tmp_path, {0: validation})
     assert found is not None and found.epoch == 7
     for name in ("rows", "right_rows", "readable"):
         np.testing.assert_array_equal(getattr(found.nearest[0], name), getattr(nearest, name))
     np.testing.assert_allclose(found.nearest[0].cosines, nearest.cosines, atol=1e-5)
-    fewer = ValidationData(validation.queries[1:], validation.gallery, {}, {})
-    assert read_answers(tmp_path, {0: fewer}) is None
+    # as many as before, but others: no row of the answers means what it meant
+    for part in ("queries", "gallery", "query_labels", "gallery_labels"):
+        now = getattr(validation, part)
+        turned = now[::-1] if isinstance(now, tuple) else {label: texts[::-1] for label, texts in now.items()}
+        assert read_answers(tmp_path, {0: replace(validation, **{part: turned})}) is None, part
     assert read_answers(tmp_path / "nowhere", {0: validation}) is None
     (tmp_path / "answers.json").write_text('{"format": 1, "epo')
     assert read_answers(tmp_path, {0: validation}) is None

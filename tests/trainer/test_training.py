@@ -226,6 +226,25 @@ def with_broken_photos(data: Path, folder: Path, broken: int) -> Path:
 
 
 def test_a_photo_that_cannot_be_read_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
+def test_a_training_begun_anew_takes_away_what_could_pass_for_its_own(
+    export: Export, data: Path, out: Path, tmp_path: Path
+) -> None:
+    record = ("checkpoint.pt", "metrics.jsonl", "best.pt", "answers.json")
+    recipe = shapes_recipe(("ema = 0.9", "ema = 0.9\ncheckpoint_minutes = 1e-9"))
+    shutil.copytree(out, tmp_path / "copy")
+    (tmp_path / "copy" / "best.pt").write_bytes(b"of another training")
+    before = {name: (tmp_path / "copy" / name).read_bytes() for name in (*record, "model.json")}
+    with pytest.raises(KeyboardInterrupt):  # before there is anything to put in its place
+        training.train(recipe, data, tmp_path / "copy", machine=HERE, progress=StopAfter(0))
+    assert before == {name: (tmp_path / "copy" / name).read_bytes() for name in before}
+    with pytest.raises(KeyboardInterrupt):  # in the first epoch
+        training.train(recipe, data, tmp_path / "copy", machine=HERE, progress=StopAfter(2))
+    assert {name for name in record if (tmp_path / "copy" / name).exists()} == {"checkpoint.pt"}
+    assert (tmp_path / "copy" / "model.json").read_bytes() == before["model.json"]
+    exported = training.export_only(recipe, data, tmp_path / "copy")
+    assert exported.model.spec.training["validation"] == {}
+
+
     broken = with_broken_photos(data, tmp_path / "data", 1)
     listener = StopAfter(1000)
     training.train(shapes_recipe(), broken, tmp_path / "model", machine=HERE, progress=listener)
