@@ -15,7 +15,8 @@ from engine.sources.photos import ParquetPhotos
 from engine.storage.files import write_text
 from engine.telemetry import Progress
 from engine.vision.model import Model
-from trainer.labels.jobs import PhotoTable, teach_table
+from trainer.labels.jobs import teach_table
+from trainer.labels.tables import PhotoTable
 from trainer.network import Network
 from trainer.recipe import Pretrain, Recipe, parse_recipe
 
