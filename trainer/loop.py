@@ -248,14 +248,13 @@ class Trainer:
         return {number: find_nearest(self.best_network, self._validations[number], self._preprocess) for number in due}
 
     def _figures(self, nearest: Mapping[int, Nearest]) -> dict[str, dict[str, float]]:
-        """Precision@1 by dataset and label."""
-        found: dict[str, dict[str, float]] = {}
-        for number, each in nearest.items():
-            figures = precisions(self._validations[number], each)
-            found.setdefault(self.recipe.validation[number].dataset, {}).update(
-                {label: round(value, 4) for label, value in figures.items()}
-            )
-        return found
+        """Precision@1 by validation and label."""
+        return {
+            self.recipe.validation_name(number): {
+                label: round(value, 4) for label, value in precisions(self._validations[number], each).items()
+            }
+            for number, each in nearest.items()
+        }
 
     def _keep_answers(self, epoch: int, nearest: Mapping[int, Nearest]) -> None:
         """Keeps what was answered, and with `best_by` the weights, where they are those to be exported so far."""
@@ -273,8 +272,8 @@ class Trainer:
 
     def _save(self) -> None:
         if not self._ranks.leads:
-        self._make_room()
             return
+        self._make_room()
         save_checkpoint(
             self.out,
             Checkpoint(
@@ -288,6 +287,7 @@ class Trainer:
             ),
         )
         self._saved_at = perf_counter()
+
     def _make_room(self) -> None:
         """Before the first file of a new training, takes away those of an earlier one, which would pass for its own.
 
@@ -297,7 +297,6 @@ class Trainer:
             for name in (CHECKPOINT_FILE, METRICS_FILE, BEST_FILE, ANSWERS_FILE):
                 (self.out / name).unlink(missing_ok=True)
             self._owns_out = True
-
 
     def _note_unreadable(self, loaded: LoadedBatch) -> None:
         """Tells of each photo that cannot be read once; it is black and has no labels."""

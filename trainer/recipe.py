@@ -198,6 +198,12 @@ class Recipe(Part):
         """Photos of a batch, all datasets together."""
         return sum(dataset.quota for dataset in self.dataset)
 
+    def validation_name(self, number: int) -> str:
+        """What that [[validation]]'s figures are recorded under: its dataset, with a number where that has several."""
+        dataset = self.validation[number].dataset
+        alone = sum(each.dataset == dataset for each in self.validation) == 1
+        return dataset if alone else f"{dataset}, validation {number + 1}"
+
     def refuse(self, key: KeyPath, sentence: str) -> NoReturn:
         """Raises BadRecipe with the line that `key`, ("task", 1, "loss") say, stands on."""
         _refuse(self.source, self.file, key, sentence)

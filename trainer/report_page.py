@@ -38,7 +38,7 @@ class Tile:
     """A figure of the run: precision@1 of one label, with its 95 % interval, in per cent."""
 
     label: str
-    dataset: str
+    validation: str
     percent: str
     interval: str
     queries: int
@@ -104,9 +104,7 @@ def write_report(
 ) -> None:
     """Writes `report.html`, whole or not at all. Without `answers` it has the curves only."""
     nearest = answers.nearest if answers else {}
-    sections = [
-        section(recipe.validation[number].dataset, validations[number], each) for number, each in nearest.items()
-    ]
+    sections = [section(recipe.validation_name(number), validations[number], each) for number, each in nearest.items()]
     page = (
         _environment()
         .get_template("report.html")
@@ -177,9 +175,7 @@ def tiles(recipe: Recipe, number: int, data: ValidationData, nearest: Nearest) -
         if queries:
             low, high = wilson_interval(hits / queries, queries)
             interval = f"{100 * low:.1f} to {100 * high:.1f}"
-            found.append(
-                Tile(label, recipe.validation[number].dataset, f"{100 * hits / queries:.1f}", interval, queries)
-            )
+            found.append(Tile(label, recipe.validation_name(number), f"{100 * hits / queries:.1f}", interval, queries))
     return found
 
 

@@ -115,6 +115,19 @@ def test_the_record_has_a_line_an_epoch_and_the_figures_when_they_are_due(export
     assert all(0 <= line["waiting"] <= 1 for line in lines)
 
 
+def test_two_validations_of_a_dataset_are_recorded_apart(data: Path, tmp_path: Path) -> None:
+    second = (
+        '[[validation]]\ndataset = "shapes"\nqueries = "split=val"\ngallery = "split=train"\nlabels = ["product_id"]'
+    )
+    recipe = shapes_recipe(("epochs = 3", "epochs = 1"), ("[[validation]]", f"{second}\n\n[[validation]]"))
+    training.train(recipe, data, tmp_path, machine=HERE)
+    (line,) = read_metrics(tmp_path)
+    assert {name: set(labels) for name, labels in line["validation"].items()} == {
+        "shapes, validation 1": {"product_id"},
+        "shapes, validation 2": {"product_id", "category"},
+    }
+
+
 def test_the_model_serves_what_was_trained(export: Export, data: Path) -> None:
     recipe = shapes_recipe()
     training_data = read_training_data(recipe, data)
@@ -213,19 +226,6 @@ def test_a_loss_that_is_no_number_stops_and_keeps_what_there_was(data: Path, out
     assert load_checkpoint(tmp_path / "copy") is not None
 
 
-def test_exporting_without_a_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(MissingFile, match="train first"):
-        training.export_only(shapes_recipe(), data, tmp_path)
-
-
-def with_broken_photos(data: Path, folder: Path, broken: int) -> Path:
-    shutil.copytree(data, folder)
-    for photo in sorted((folder / "images").glob("*.png"))[:broken]:
-        photo.write_bytes(b"no picture")
-    return folder
-
-
-def test_a_photo_that_cannot_be_read_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
 def test_a_training_begun_anew_takes_away_what_could_pass_for_its_own(
     export: Export, data: Path, out: Path, tmp_path: Path
 ) -> None:
@@ -245,6 +245,19 @@ def test_a_training_begun_anew_takes_away_what_could_pass_for_its_own(
     assert exported.model.spec.training["validation"] == {}
 
 
+def test_exporting_without_a_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="train first"):
+        training.export_only(shapes_recipe(), data, tmp_path)
+
+
+def with_broken_photos(data: Path, folder: Path, broken: int) -> Path:
+    shutil.copytree(data, folder)
+    for photo in sorted((folder / "images").glob("*.png"))[:broken]:
+        photo.write_bytes(b"no picture")
+    return folder
+
+
+def test_a_photo_that_cannot_be_read_is_left_out_and_named(data: Path, tmp_path: Path) -> None:
     broken = with_broken_photos(data, tmp_path / "data", 1)
     listener = StopAfter(1000)
     training.train(shapes_recipe(), broken, tmp_path / "model", machine=HERE, progress=listener)
