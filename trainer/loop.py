@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.errors import BadRecipe, TrainingFailed
+from engine.errors import TrainingFailed
 from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
 from trainer.answers import FILE as ANSWERS_FILE
@@ -63,11 +63,7 @@ class Trainer:
         self.recipe, self.data, self.out = recipe, data, out
         self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine
         self._ranks = machine.ranks
-        if recipe.batch < self._ranks.size:
-            raise BadRecipe(
-                f"A batch of {recipe.batch} photos has none for some of {self._ranks.size} processes; raise a quota, "
-                "or start fewer."
-            )
+        assert recipe.batch >= self._ranks.size  # `trainer.checks` refuses such a recipe
         network.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.network = network.to(machine.device)
         schedule = recipe.schedule

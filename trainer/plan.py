@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from trainer.augment import PhotoReader
+from trainer.checks import check_training
 from trainer.losses.task_loss import Targets
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.objective import Objective, TaskBatch
 from trainer.optimise import choose_precision, make_optimizer
+from trainer.pretrain import read_unlabelled
 from trainer.recipe import Recipe
 from trainer.sampler import BatchSampler
 from trainer.tables import TrainingData, read_training_data
@@ -55,7 +57,7 @@ class ValidationPlan:
     dataset: str
     queries: int
     gallery: int
-    trained_on: int  # queries that are trained on too
+    trained_on: int  # queries that are trained or pretrained on too
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,18 @@ class Plan:
     cost: Cost
 
 
-def plan(recipe: Recipe, data: Path, machine: Machine | None = None) -> Plan:
-    """Reads the tables, makes the network and tries a step; no weights are needed and nothing is written."""
+def plan(recipe: Recipe, data: Path, machine: Machine | None = None, *, weights: str | None = None) -> Plan:
+    """Reads the tables, makes the network and tries a step; no weights are loaded and nothing is written.
+
+    `weights` stands in for the recipe's, as in training. Raises what a training would before its first step.
+    """
     machine = machine or Machine.here()
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
+    check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights)
+    unlabelled = read_unlabelled(recipe, data) if recipe.pretrain else ()
     network = make_network(recipe, training_data, weights="none")
-    trained = {uri for each in training_data.sets for uri in each.uris}
+    trained = {uri for each in training_data.sets for uri in each.uris} | set(unlabelled)
     steps = BatchSampler(training_data.sets, recipe.seed, recipe.schedule.epoch_steps).steps_per_epoch
     return Plan(
         parameters=_count(network),

@@ -1,8 +1,7 @@
 """Tables of photos and labels -> what training and validation read: photo URIs and the numbers of their classes."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -19,6 +18,7 @@ from engine.sources.photos import open_photos
 from engine.sources.tables import PROBLEM, columns, read_rows
 from trainer.losses.registry import takes_many_labels
 from trainer.recipe import Recipe, Task, Validation
+from trainer.recipe_faults import blaming
 from trainer.toml_lines import Path as KeyPath
 
 Codes = NDArray[np.int64]
@@ -146,22 +146,13 @@ def _rows(table: Path) -> tuple[Row, ...]:
     return rows
 
 
-@contextmanager
-def _blaming(recipe: Recipe, key: KeyPath) -> Iterator[None]:
-    """What is missing or cannot be in the `with` is told as the fault of the recipe's line of `key`."""
-    try:
-        yield
-    except (MissingFile, BadFilter) as error:
-        recipe.refuse(key, str(error))
-
-
 def _select(recipe: Recipe, number: int, data: Path, texts: Sequence[str], key: KeyPath) -> list[Row]:
     """The rows of dataset `number` that pass all filters in `texts`, which stand at `key`; BadRecipe when none does."""
     table = data / recipe.dataset[number].table
-    with _blaming(recipe, ("dataset", number, "table")):
+    with blaming(recipe, ("dataset", number, "table"), MissingFile):
         there, whole = columns(table), _rows(table)
     filter = parse(texts)
-    with _blaming(recipe, key):
+    with blaming(recipe, key, BadFilter):
         if filter is not None:
             require_names(filter, there, "column")
     rows = [row for row in whole if filter is None or matches(filter, row[1])]

@@ -11,14 +11,25 @@ from trainer.answers import read_answers
 from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
 from trainer.checkpoint import FILE, load_checkpoint, require_same
+from trainer.checks import check_training
 from trainer.export import CHECK_PHOTOS, Export, export_model
 from trainer.exported import Exported, choose
 from trainer.loop import Trainer
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.photos import read_photos
-from trainer.pretrain import FOLDER, images_of, load_learnt, pretraining_recipe, taught_table, teach_photos
+from trainer.pretrain import (
+    FOLDER,
+    images_of,
+    load_learnt,
+    photos_taught,
+    pretraining_recipe,
+    read_unlabelled,
+    taught_table,
+    teach_photos,
+)
 from trainer.recipe import Recipe
+from trainer.recipe_faults import naming_lines
 from trainer.report_page import write_report
 from trainer.sampler import seed_of
 from trainer.tables import TrainingData, ValidationData, read_training_data, read_validation_data
@@ -50,9 +61,13 @@ def train(
     progress.start("tables")
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
-    progress.finish()
-    _note_leaks(training_data, validations, progress)
     going_on = resume and (out / FILE).is_file()
+    pretrained_on: tuple[str, ...] = ()
+    if not going_on:
+        check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights)
+        pretrained_on = read_unlabelled(recipe, data) if recipe.pretrain else ()
+    progress.finish()
+    _note_leaks(training_data, pretrained_on, validations, progress)
     # a resumed network gets its weights from the checkpoint, one that is pretrained here from that
     begins_bare = going_on or recipe.pretrain is not None
     network = make_network(recipe, training_data, weights="none" if begins_bare else weights or recipe.trunk.weights)
@@ -118,12 +133,16 @@ def export_only(recipe: Recipe, data: Path, out: Path, *, progress: Progress = S
 
 
 def make_network(recipe: Recipe, data: TrainingData, *, weights: str) -> Network:
-    """A network with weights from timm's hub ("hub"), from a file, or with a random start by the seed ("none")."""
+    """A network with weights from timm's hub ("hub"), from a file, or with a random start by the seed ("none").
+
+    BadRecipe, with the line, where there is no such trunk; MissingFile, WrongModel of the weights.
+    """
     import torch
 
     torch.manual_seed(seed_of(recipe.seed))
     classes = {task: len(texts) for task, texts in data.classes.items()}
-    network = Network(recipe, classes, pretrained=weights == "hub")
+    with naming_lines(recipe):
+        network = Network(recipe, classes, pretrained=weights == "hub")
     if weights not in ("hub", "none"):
         load_trunk_weights(network.trunk, Path(weights))
     return network
@@ -186,11 +205,14 @@ def _take_statistics(
     progress.note(f"Batch norm's statistics are those of {count} training photos.")
 
 
-def _note_leaks(data: TrainingData, validations: Mapping[int, ValidationData], progress: Progress) -> None:
-    trained = {uri for each in data.sets for uri in each.uris}
+def _note_leaks(
+    data: TrainingData, pretrained_on: Sequence[str], validations: Mapping[int, ValidationData], progress: Progress
+) -> None:
+    photos = {"trained": {uri for each in data.sets for uri in each.uris}, "pretrained": set(pretrained_on)}
     for number, validation in validations.items():
-        if both := trained & set(validation.queries):
-            progress.note(f"Mind: {len(both)} query photos of validation {number + 1} are trained on too.")
+        for what, uris in photos.items():
+            if both := uris & set(validation.queries):
+                progress.note(f"Mind: {len(both)} query photos of validation {number + 1} are {what} on too.")
 
 
 def _export(
@@ -216,6 +238,7 @@ def _export(
         "exported_epoch": exported.epoch,
         "measured_epoch": measured["epoch"] if measured else None,
         "photos": {each.name: len(each.uris) for each in data.sets},
+        "pretrained_photos": photos_taught(out / FOLDER) if recipe.pretrain else None,
         "validation": measured["validation"] if measured else {},
     }
     card = write_card(recipe, data, network, training)

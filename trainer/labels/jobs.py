@@ -169,7 +169,7 @@ def teach_table(
     chosen_heads = [_head(teacher, name) for name in heads]
     check_out(source.table, out)
     predictor = Heads.open(teacher)
-    photos = read_photo_table(source, [])
+    photos = read_photo_table(source, [], by_address=True)  # a photo taught twice is but two examples
     if photos.gone or photos.repeated:
         progress.note(
             f"Left out: {photos.gone} rows without a photo, {photos.repeated} whose photo an earlier one has."

@@ -57,8 +57,10 @@ class TablePhotos:
         return len(self.rows) - self.gone - len(self.uris)
 
 
-def read_photo_table(source: PhotoTable, needed: Sequence[str]) -> TablePhotos:
+def read_photo_table(source: PhotoTable, needed: Sequence[str], *, by_address: bool = False) -> TablePhotos:
     """The photos of the rows that pass the filters, of a table with the columns `needed`.
+
+    With `by_address` every row of a table with photos inside has a photo of its own: nothing of them is read.
 
     Raises MissingFile, also where not one photo is there; BadTable where the table cannot be read, lacks a column, has
     no such row or one with a problem; BadFilter.
@@ -70,7 +72,7 @@ def read_photo_table(source: PhotoTable, needed: Sequence[str]) -> TablePhotos:
     for number, row, uri in _located(source, needed):
         place = None
         if uri is not None:
-            place = places.setdefault(_identity(uri), len(uris))
+            place = places.setdefault(uri if by_address else _identity(uri), len(uris))
             if place == len(uris):
                 uris.append(uri)
                 numbers.append(number)
