@@ -174,13 +174,12 @@ def measure_cost(recipe: Recipe, network: Network, data: TrainingData, machine: 
 
 
 def _plan_heads(recipe: Recipe, data: TrainingData) -> tuple[HeadPlan, ...]:
-    labels = {name: codes for each in data.sets for name, codes in each.labels.items()}
     found = []
     for task in recipe.task:
-        codes = labels[task.name]
+        codes = [each.labels[task.name] for each in data.sets if task.name in each.labels]
         for column, (name, _) in enumerate(task.heads):
-            of_head = codes[:, column : column + 1] if task.labels else codes
-            labelled = int((of_head >= 0).any(axis=1).sum())
+            of_head = [each[:, column : column + 1] if task.labels else each for each in codes]
+            labelled = sum(int((each >= 0).any(axis=1).sum()) for each in of_head)
             found.append(HeadPlan(name, task.loss, task.on, len(data.classes[name]), labelled, task.weight))
     return tuple(found)
 

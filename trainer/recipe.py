@@ -77,8 +77,9 @@ class Task(Part):
     """One loss. Its label is one column, or for grouped_softmax several, each with a softmax of its own."""
 
     name: str
-    dataset: str
-    label: str = ""  # column of the dataset's table; an empty cell is "no label" and gives no gradient
+    # whose photos it learns from; of several datasets the same label is the same class, and pairs go across
+    dataset: Annotated[Texts, Field(min_length=1)]
+    label: str = ""  # column of each dataset's table; an empty cell is "no label" and gives no gradient
     labels: tuple[str, ...] = ()  # grouped_softmax: the columns, instead of `label`
     on: Literal["embedding", "trunk"] = "trunk"  # "trunk": a linear head on the features, kept for predictions
     loss: Literal[

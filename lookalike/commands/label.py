@@ -145,7 +145,8 @@ def match(
 ) -> None:
     """Give the unlabelled photos of TABLE the product of the index they are nearest to, if it is near enough.
 
-    What comes out is a table to train on: add it to a recipe as one more [[dataset]].
+    What comes out is a table to train on: add it to a recipe as one more [[dataset]], and to the task that learns the
+    known products, dataset = ["known", "matched"], so that its photos are more of those products.
     """
     from engine.search.search_engine import SearchEngine
     from trainer.labels.jobs import agreement_with, match_table
