@@ -16,16 +16,24 @@ from trainer.toml_lines import Path as KeyPath
 
 
 def check_training(
-    recipe: Recipe, classes: Mapping[str, tuple[str, ...]], *, ranks: Ranks, weights: str | None = None
+    recipe: Recipe,
+    classes: Mapping[str, tuple[str, ...]],
+    *,
+    ranks: Ranks,
+    weights: str | None = None,
+    going_on: bool = False,
 ) -> None:
-    """Raises BadRecipe with the line of what cannot be. `classes` by head; `weights` stands in for the recipe's."""
+    """Raises BadRecipe with the line of what cannot be. `classes` by head; `weights` stands in for the recipe's.
+
+    A training that is `going_on` is not asked for what only its beginning needed.
+    """
     _check_batches(recipe, ranks)
     file = recipe.trunk.weights
-    if weights is None and file not in ("hub", "none") and not Path(file).is_file():
+    if not going_on and weights is None and file not in ("hub", "none") and not Path(file).is_file():
         recipe.refuse(("trunk", "weights"), f'there are no weights {file}; correct them, or write "hub" or "none"')
     with naming_lines(recipe):
         check_optimizer(recipe.schedule)
-    if recipe.teacher is not None:
+    if recipe.teacher is not None and (recipe.teacher.embedding or recipe.teacher.heads or not going_on):
         _check_teaching(recipe, classes)
 
 

@@ -62,10 +62,8 @@ def train(
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
     going_on = resume and (out / FILE).is_file()
-    pretrained_on: tuple[str, ...] = ()
-    if not going_on:
-        check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights)
-        pretrained_on = read_unlabelled(recipe, data) if recipe.pretrain else ()
+    check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights, going_on=going_on)
+    pretrained_on = read_unlabelled(recipe, data) if recipe.pretrain and not going_on else ()
     progress.finish()
     _note_leaks(training_data, pretrained_on, validations, progress)
     # a resumed network gets its weights from the checkpoint, one that is pretrained here from that
