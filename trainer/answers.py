@@ -7,6 +7,7 @@ at any time without encoding a photo again.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from trainer.tables import ValidationData
 from trainer.validate import Nearest
 
 FILE = "answers.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Answers:
     nearest: Mapping[int, Nearest]
 
 
-def write_answers(directory: Path, answers: Answers) -> None:
-    """Writes `answers.json`, whole or not at all."""
-    validations = {
+def write_answers(directory: Path, answers: Answers, validations: Mapping[int, ValidationData]) -> None:
+    """Writes `answers.json`, whole or not at all: the answers to `validations`, by the same numbers."""
+    values = {
         str(number): {
+            "asked": _digest(validations[number]),
             "rows": each.rows.tolist(),
             "cosines": [round(value, 5) for value in each.cosines.tolist()],
             "right_rows": each.right_rows.tolist(),
@@ -41,12 +43,12 @@ def write_answers(directory: Path, answers: Answers) -> None:
     }
     write_text(
         directory / FILE,
-        json.dumps({"format": FORMAT, "epoch": answers.epoch, "validations": validations}, allow_nan=False) + "\n",
+        json.dumps({"format": FORMAT, "epoch": answers.epoch, "validations": values}, allow_nan=False) + "\n",
     )
 
 
 def read_answers(directory: Path, validations: Mapping[int, ValidationData]) -> Answers | None:
-    """The answers to these very `validations`; None where there are none, or only to other tables' queries."""
+    """The answers to these very `validations`; None where there are none, or where photos or labels were others."""
     path = directory / FILE
     if not path.is_file():
         return None
@@ -54,12 +56,13 @@ def read_answers(directory: Path, validations: Mapping[int, ValidationData]) -> 
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             return None
+        asked = {int(number): values["asked"] for number, values in found["validations"].items()}
         nearest = {int(number): _nearest(values) for number, values in found["validations"].items()}
         answers = Answers(int(found["epoch"]), nearest)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None  # of another version, or damaged: the report does without
-    fit = all(number in validations and _fits(each, validations[number]) for number, each in nearest.items())
-    return answers if fit else None
+    same = all(number in validations and _digest(validations[number]) == digest for number, digest in asked.items())
+    return answers if same else None
 
 
 def _nearest(values: Mapping[str, list[float]]) -> Nearest:
@@ -72,6 +75,7 @@ def _nearest(values: Mapping[str, list[float]]) -> Nearest:
     )
 
 
-def _fits(nearest: Nearest, data: ValidationData) -> bool:
-    rows = np.concatenate([nearest.rows, nearest.right_rows])
-    return len(nearest.rows) == len(data.queries) and bool((rows < len(data.gallery)).all())
+def _digest(data: ValidationData) -> str:
+    """Of the photos' URIs and labels, in their order: what the rows of answers count."""
+    asked = [data.queries, data.gallery, dict(data.query_labels), dict(data.gallery_labels)]
+    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -33,6 +33,14 @@ class Checkpoint:
     banks: Mapping[str, torch.Tensor] = field(default_factory=dict)  # proxies by task, where a task has a bank
 
 
+@dataclass(frozen=True)
+class Best:
+    """The weights after an epoch, the best by validation so far."""
+
+    epoch: int
+    network: Mapping[str, Any]
+
+
 def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Writes `checkpoint.pt`; a kill at any moment leaves the one before or this one, whole."""
     with replacing(directory / FILE) as partial:
@@ -45,16 +53,10 @@ def save_best(directory: Path, epoch: int, network: Mapping[str, Any]) -> None:
         torch.save({"format": FORMAT, "epoch": epoch, "network": network}, partial)
 
 
-def load_best(directory: Path, epoch: int) -> Mapping[str, Any] | None:
-    """The weights kept after that epoch; None where there are none, or those of another one.
-
-    Raises DamagedFile, UnsupportedFormat.
-    """
+def load_best(directory: Path) -> Best | None:
+    """What `save_best` kept in `directory`, None where there is nothing. Raises DamagedFile, UnsupportedFormat."""
     values = _load(directory / BEST_FILE)
-    if values is None or values["epoch"] != epoch:
-        return None
-    network: Mapping[str, Any] = values["network"]
-    return network
+    return None if values is None else Best(**values)
 
 
 def load_checkpoint(directory: Path) -> Checkpoint | None:

@@ -18,8 +18,11 @@ from torch import Tensor, nn
 from engine.errors import TrainingFailed
 from engine.vision.encoder import OpenVinoEncoder
 from engine.vision.model import (
+    CARD_FILE,
     ENCODER_FILE,
     HEADS_FILE,
+    RECIPE_FILE,
+    WEIGHTS_FILE,
     Head,
     Model,
     ModelSpec,
@@ -118,9 +121,9 @@ def export_model(
         difference = compare(network, trial, photos)
         files: dict[str, Path | bytes] = {
             **serving,
-            "weights.safetensors": save(_tensors(network), {"format": "pt"}),
-            "recipe.toml": recipe.source.encode(),
-            "card.md": card.encode(),
+            WEIGHTS_FILE: save(_tensors(network), {"format": "pt"}),
+            RECIPE_FILE: recipe.source.encode(),
+            CARD_FILE: card.encode(),
         }
         return Export(write_model(out, spec, files), difference, len(photos))
     finally:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from engine.errors import BadRecipe, TrainingFailed
+from engine.errors import TrainingFailed
 from engine.telemetry import SILENT, Progress
 from engine.vision.preprocess import Preprocess
+from trainer.answers import FILE as ANSWERS_FILE
 from trainer.answers import Answers, write_answers
 from trainer.augment import (
     Finisher,
@@ -23,14 +24,15 @@ from trainer.augment import (
     step_seed,
 )
 from trainer.batch_norm import draw_photos, reestimate
-from trainer.checkpoint import Checkpoint, load_checkpoint, require_same, save_best, save_checkpoint
+from trainer.checkpoint import BEST_FILE, Checkpoint, load_checkpoint, require_same, save_best, save_checkpoint
+from trainer.checkpoint import FILE as CHECKPOINT_FILE
 from trainer.machine import Machine
 from trainer.memory import explaining_lack_of_memory
 from trainer.network import GeM, Network
 from trainer.objective import Banks, Objective, proxy_gradients, shared, task_batches, with_proxies
 from trainer.optimise import Rates, choose_precision, clip_gradients, make_optimizer
 from trainer.recipe import Recipe
-from trainer.report import best_epoch, draw_curves, read_metrics, write_metrics
+from trainer.report import METRICS_FILE, best_epoch, draw_curves, read_metrics, write_metrics
 from trainer.sampler import BatchSampler
 from trainer.tables import TrainingData, ValidationData
 from trainer.teacher import Distillation
@@ -61,11 +63,7 @@ class Trainer:
         self.recipe, self.data, self.out = recipe, data, out
         self._validations, self._preprocess, self._progress, self._machine = validations, preprocess, progress, machine
         self._ranks = machine.ranks
-        if recipe.batch < self._ranks.size:
-            raise BadRecipe(
-                f"A batch of {recipe.batch} photos has none for some of {self._ranks.size} processes; raise a quota, "
-                "or start fewer."
-            )
+        assert recipe.batch >= self._ranks.size  # `trainer.checks` refuses such a recipe
         network.trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.network = network.to(machine.device)
         schedule = recipe.schedule
@@ -88,6 +86,7 @@ class Trainer:
         self._lines: list[dict[str, Any]] = []
         self._saved_at = self._drawn_at = perf_counter()
         self._unreadable: set[tuple[int, int]] = set()
+        self._owns_out = False  # whether what `out` has is of this training
 
     @property
     def leads(self) -> bool:
@@ -123,6 +122,7 @@ class Trainer:
             self._banks.banks[name].weight.copy_(weight)
         self.step = checkpoint.step
         self._lines = [line for line in read_metrics(self.out) if line["step"] <= self.step]
+        self._owns_out = True
         return True
 
     def run(self) -> None:
@@ -190,6 +190,7 @@ class Trainer:
     def _record(self, epoch: int, nearest: Mapping[int, Nearest]) -> None:
         if not self._ranks.leads:
             return
+        self._make_room()
         write_metrics(self.out, self._lines)
         if self.board:
             self.board.add(self._lines[-1])
@@ -243,14 +244,13 @@ class Trainer:
         return {number: find_nearest(self.best_network, self._validations[number], self._preprocess) for number in due}
 
     def _figures(self, nearest: Mapping[int, Nearest]) -> dict[str, dict[str, float]]:
-        """Precision@1 by dataset and label."""
-        found: dict[str, dict[str, float]] = {}
-        for number, each in nearest.items():
-            figures = precisions(self._validations[number], each)
-            found.setdefault(self.recipe.validation[number].dataset, {}).update(
-                {label: round(value, 4) for label, value in figures.items()}
-            )
-        return found
+        """Precision@1 by validation and label."""
+        return {
+            self.recipe.validation_name(number): {
+                label: round(value, 4) for label, value in precisions(self._validations[number], each).items()
+            }
+            for number, each in nearest.items()
+        }
 
     def _keep_answers(self, epoch: int, nearest: Mapping[int, Nearest]) -> None:
         """Keeps what was answered, and with `best_by` the weights, where they are those to be exported so far."""
@@ -260,7 +260,7 @@ class Trainer:
         elif best_by:
             return
         if nearest:
-            write_answers(self.out, Answers(epoch, nearest))
+            write_answers(self.out, Answers(epoch, nearest), self._validations)
 
     def _learning_rates(self) -> dict[str, float]:
         rates = [group["lr"] / group.get("lr_scale", 1.0) for group in self._optimizer.param_groups]
@@ -269,6 +269,7 @@ class Trainer:
     def _save(self) -> None:
         if not self._ranks.leads:
             return
+        self._make_room()
         save_checkpoint(
             self.out,
             Checkpoint(
@@ -283,6 +284,16 @@ class Trainer:
         )
         self._saved_at = perf_counter()
 
+    def _make_room(self) -> None:
+        """Before the first file of a new training, takes away those of an earlier one, which would pass for its own.
+
+        The model stays, and so does all else until there is something to put in its place.
+        """
+        if not self._owns_out:
+            for name in (CHECKPOINT_FILE, METRICS_FILE, BEST_FILE, ANSWERS_FILE):
+                (self.out / name).unlink(missing_ok=True)
+            self._owns_out = True
+
     def _note_unreadable(self, loaded: LoadedBatch) -> None:
         """Tells of each photo that cannot be read once; it is black and has no labels."""
         check_readable(loaded)
@@ -295,7 +306,7 @@ class Trainer:
     def _require_finite(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             if not math.isfinite(value):
-                kept = f"{self.out} holds the last checkpoint" if (self.out / "checkpoint.pt").is_file() else "none yet"
+                kept = f"{self.out} holds the last checkpoint" if (self.out / CHECKPOINT_FILE).is_file() else "none yet"
                 raise TrainingFailed(
                     f"{name} became {value} in step {self.step + 1} of {self.total_steps}; lower learning_rate and "
                     f'head_learning_rate, or set precision = "float32" ({kept}).'

@@ -15,13 +15,13 @@ from trainer.proxy_bank import Classes, ProxyBank, renumbered
 from trainer.ranks import Ranks
 from trainer.recipe import Task
 from trainer.sampler import BatchSampler, seed_of
-from trainer.tables import TrainingData
+from trainer.tables import Codes, TrainingData
 from trainer.teacher import Distillation
 
 
 @dataclass(frozen=True)
 class TaskBatch:
-    """What a task is told of a batch: which of its photos are of the task's dataset, and their labels."""
+    """What a task is told of a batch: the photos from the task's first dataset to its last, and their labels."""
 
     rows: slice
     targets: Targets
@@ -75,17 +75,32 @@ def task_batches(
     drawn = np.array([draw.row for draw in loaded.draws])
     readable = np.ones(len(drawn), np.bool_)
     readable[[place for place, _ in loaded.unreadable]] = False
-    names = [each.name for each in data.sets]
     found = {}
     for task in tasks:
-        number = names.index(task.dataset)
-        start, stop = np.searchsorted(sets, [number, number + 1]).tolist()  # draws come set by set
-        codes = data.sets[number].labels[task.name][drawn[start:stop]]
+        numbers = _sets_of(task, data)
+        # draws come set by set; those of a set in between have no label of the task
+        start, stop = np.searchsorted(sets, [numbers[0], numbers[-1] + 1]).tolist()
+        codes = _codes_of(task, data, sets[start:stop], drawn[start:stop])
         codes[~readable[start:stop]] = -1
         labels = torch.from_numpy(codes).to(batch.photos.device)
         rows = slice(start, stop)
         found[task.name] = TaskBatch(rows, Targets(labels, labels[batch.partner[rows] - start], batch.share[rows]))
     return found
+
+
+def _sets_of(task: Task, data: TrainingData) -> list[int]:
+    """The numbers of the sets that the task learns from, rising."""
+    return [number for number, each in enumerate(data.sets) if each.name in task.dataset]
+
+
+def _codes_of(task: Task, data: TrainingData, sets: Codes, rows: Codes) -> Codes:
+    """[n] sets and rows of draws -> [n, k] numbers of the task's classes, all -1 for photos of other sets."""
+    labels = {number: data.sets[number].labels[task.name] for number in _sets_of(task, data)}
+    codes = np.full((len(sets), max(each.shape[1] for each in labels.values())), -1, np.int64)
+    for number, of_set in labels.items():
+        here = np.flatnonzero(sets == number)
+        codes[here, : of_set.shape[1]] = of_set[rows[here]]
+    return codes
 
 
 @dataclass(frozen=True)
@@ -112,12 +127,11 @@ class Banks:
 
         Every rank draws the same.
         """
-        names = [each.name for each in self._data.sets]
         draws = sampler.batch(step) if self._tasks else []
+        sets, rows = np.array([draw.set for draw in draws]), np.array([draw.row for draw in draws])
         found = {}
         for number, task in self._tasks:
-            dataset = names.index(task.dataset)
-            codes = self._data.sets[dataset].labels[task.name][[draw.row for draw in draws if draw.set == dataset]]
+            codes = _codes_of(task, self._data, sets, rows)
             bank = self.banks[task.name]
             classes = bank.draw(codes[codes >= 0], task.sampled_classes, seed_of(self._seed, 3, number, step))
             found[task.name] = BankDraw(classes, bank.rows(classes, device))

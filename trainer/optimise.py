@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.errors import BadRecipe
 from trainer.network import Network
 from trainer.recipe import Schedule
+from trainer.recipe_faults import Fault
 from trainer.torchvision_shim import timm
 
 # glibc's mallopt parameters (malloc.h)
@@ -50,12 +50,22 @@ def make_optimizer(network: Network, schedule: Schedule) -> torch.optim.Optimize
     for decay, wide in ((schedule.weight_decay, True), (0.0, False)):
         parameters = [parameter for parameter in new if (parameter.ndim > 1) == wide]
         groups.append({"params": parameters, "lr": schedule.head_learning_rate, "weight_decay": decay, "lr_scale": 1.0})
+    return _create(groups, schedule)
+
+
+def check_optimizer(schedule: Schedule) -> None:
+    """Fault where timm has no optimiser of that name: asked before there is a network."""
+    _create([{"params": [nn.Parameter(torch.zeros(1))]}], schedule)
+
+
+def _create(groups: list[dict[str, Any]], schedule: Schedule) -> torch.optim.Optimizer:
     try:
         optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
             groups, opt=schedule.optimizer, lr=schedule.learning_rate
         )
     except (AssertionError, ValueError, KeyError) as error:
-        raise BadRecipe(f"timm has no optimizer {schedule.optimizer!r} ({error}); adamw and sgd are two.") from None
+        sentence = f"timm has no optimizer {schedule.optimizer!r} ({error}); adamw and sgd are two"
+        raise Fault(sentence, ("schedule", "optimizer")) from None
     return optimizer
 
 

@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from trainer.augment import PhotoReader
+from trainer.checks import check_training
 from trainer.losses.task_loss import Targets
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.objective import Objective, TaskBatch
 from trainer.optimise import choose_precision, make_optimizer
+from trainer.pretrain import read_unlabelled
 from trainer.recipe import Recipe
 from trainer.sampler import BatchSampler
 from trainer.tables import TrainingData, read_training_data
@@ -55,7 +57,7 @@ class ValidationPlan:
     dataset: str
     queries: int
     gallery: int
-    trained_on: int  # queries that are trained on too
+    trained_on: int  # queries that are trained or pretrained on too
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,18 @@ class Plan:
     cost: Cost
 
 
-def plan(recipe: Recipe, data: Path, machine: Machine | None = None) -> Plan:
-    """Reads the tables, makes the network and tries a step; no weights are needed and nothing is written."""
+def plan(recipe: Recipe, data: Path, machine: Machine | None = None, *, weights: str | None = None) -> Plan:
+    """Reads the tables, makes the network and tries a step; no weights are loaded and nothing is written.
+
+    `weights` stands in for the recipe's, as in training. Raises what a training would before its first step.
+    """
     machine = machine or Machine.here()
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
+    check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights)
+    unlabelled = read_unlabelled(recipe, data) if recipe.pretrain else ()
     network = make_network(recipe, training_data, weights="none")
-    trained = {uri for each in training_data.sets for uri in each.uris}
+    trained = {uri for each in training_data.sets for uri in each.uris} | set(unlabelled)
     steps = BatchSampler(training_data.sets, recipe.seed, recipe.schedule.epoch_steps).steps_per_epoch
     return Plan(
         parameters=_count(network),
@@ -167,13 +174,12 @@ def measure_cost(recipe: Recipe, network: Network, data: TrainingData, machine: 
 
 
 def _plan_heads(recipe: Recipe, data: TrainingData) -> tuple[HeadPlan, ...]:
-    labels = {name: codes for each in data.sets for name, codes in each.labels.items()}
     found = []
     for task in recipe.task:
-        codes = labels[task.name]
+        codes = [each.labels[task.name] for each in data.sets if task.name in each.labels]
         for column, (name, _) in enumerate(task.heads):
-            of_head = codes[:, column : column + 1] if task.labels else codes
-            labelled = int((of_head >= 0).any(axis=1).sum())
+            of_head = [each[:, column : column + 1] if task.labels else each for each in codes]
+            labelled = sum(int((each >= 0).any(axis=1).sum()) for each in of_head)
             found.append(HeadPlan(name, task.loss, task.on, len(data.classes[name]), labelled, task.weight))
     return tuple(found)
 

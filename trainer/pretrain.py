@@ -11,16 +11,20 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
+from engine.errors import BadFilter, BadTable, LookalikeError, MissingFile
 from engine.sources.photos import ParquetPhotos
+from engine.sources.tables import columns
 from engine.storage.files import write_text
 from engine.telemetry import Progress
-from engine.vision.model import Model
-from trainer.labels.jobs import PhotoTable, teach_table
+from engine.vision.model import WEIGHTS_FILE, Model
+from trainer.labels.jobs import teach_table
+from trainer.labels.tables import PhotoTable, read_photo_table
 from trainer.network import Network
 from trainer.recipe import Pretrain, Recipe, parse_recipe
+from trainer.recipe_faults import blaming
+from trainer.teacher import open_teacher
 
 FOLDER = "pretrain"
-WEIGHTS_FILE = "weights.safetensors"
 
 
 def pretraining_recipe(recipe: Recipe, table: Path, images: Path | None) -> Recipe:
@@ -60,16 +64,33 @@ def taught_table(recipe: Recipe, data: Path, out: Path) -> Path:
     return out.resolve() / f"taught{(data / recipe.pretrain.table).suffix}"
 
 
+def read_unlabelled(recipe: Recipe, data: Path) -> tuple[str, ...]:
+    """The URIs of the photos of [pretrain]; BadRecipe, with the line, where they cannot be had."""
+    assert recipe.pretrain is not None
+    table, where = data / recipe.pretrain.table, recipe.pretrain.where
+    with blaming(recipe, ("pretrain", "table"), MissingFile, BadTable):
+        there, images = columns(table), images_of(recipe, data)
+    if "image" not in there:
+        recipe.refuse(("pretrain", "table"), f"{table} has no column 'image'; it has {', '.join(there)}")
+    if images is not None and not images.exists():
+        recipe.refuse(("pretrain", "images"), f"there is no {images}; correct images or --data")
+    with (
+        blaming(recipe, ("pretrain", "images"), MissingFile),
+        blaming(recipe, ("pretrain", "where" if where else "table"), BadFilter, BadTable),
+    ):
+        return read_photo_table(PhotoTable(table, images, where), [], by_address=True).uris
+
+
 def teach_photos(recipe: Recipe, data: Path, out: Path, progress: Progress) -> None:
     """Labels the unlabelled photos of [pretrain] into a table in `out`, once.
 
     A table that is there is used again only if the same teacher made it of the same table by the same options.
     """
-    options, teacher = recipe.pretrain, recipe.teacher
-    assert options is not None and teacher is not None
+    options = recipe.pretrain
+    assert options is not None
     source = data / options.table
     taught = taught_table(recipe, data, out)
-    model = Model.open(teacher.model)
+    model = open_teacher(recipe)
     receipt = json.dumps({"teacher": model.spec.model_id, "table": _state(source), **_asked(options)}, indent=1) + "\n"
     record = out / "taught.json"
     if taught.is_file() and record.is_file() and record.read_text(encoding="utf-8") == receipt:
@@ -97,6 +118,15 @@ def images_of(recipe: Recipe, data: Path) -> Path | None:
         return (data / recipe.pretrain.images).resolve()
     inside = source.suffix.lower() in {".parquet", ".pq"} and bool(ParquetPhotos.columns_of(source))
     return None if inside else source.parent
+
+
+def photos_taught(directory: Path) -> int | None:
+    """How many photos the pretraining in `directory` was trained on; None where its model is there no longer."""
+    try:
+        photos: int | None = Model.open(directory).spec.training["photos"].get("taught")
+    except (LookalikeError, KeyError):
+        return None
+    return photos
 
 
 def load_learnt(network: Network, directory: Path) -> None:

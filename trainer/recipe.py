@@ -42,8 +42,8 @@ class Trunk(Part):
     image_size: Side = 224  # side of the square photos trained on, pixels
     eval_size: Side | None = None  # side measured and served at; None: image_size
     freeze_batch_norm: bool = False  # keep the pretrained statistics, train scale and shift
-    # training photos that batch norm's statistics are taken from anew: frozen, once before training; else, for what is
-    # measured and exported. 0: they stay as they are
+    # training photos that batch norm's statistics are taken from anew: frozen, once before training (with [pretrain],
+    # before that, of its photos); else, for what is measured and exported. 0: they stay as they are
     batch_norm_photos: Annotated[int, Field(ge=0)] = 0
     frozen_stages: Annotated[int, Field(ge=0)] = 0  # stages that stay as they are, from the photo on; a stem is one
     drop_path: Share = 0.0
@@ -77,8 +77,9 @@ class Task(Part):
     """One loss. Its label is one column, or for grouped_softmax several, each with a softmax of its own."""
 
     name: str
-    dataset: str
-    label: str = ""  # column of the dataset's table; an empty cell is "no label" and gives no gradient
+    # whose photos it learns from; of several datasets the same label is the same class, and pairs go across
+    dataset: Annotated[Texts, Field(min_length=1)]
+    label: str = ""  # column of each dataset's table; an empty cell is "no label" and gives no gradient
     labels: tuple[str, ...] = ()  # grouped_softmax: the columns, instead of `label`
     on: Literal["embedding", "trunk"] = "trunk"  # "trunk": a linear head on the features, kept for predictions
     loss: Literal[
@@ -197,6 +198,12 @@ class Recipe(Part):
     def batch(self) -> int:
         """Photos of a batch, all datasets together."""
         return sum(dataset.quota for dataset in self.dataset)
+
+    def validation_name(self, number: int) -> str:
+        """What that [[validation]]'s figures are recorded under: its dataset, with a number where that has several."""
+        dataset = self.validation[number].dataset
+        alone = sum(each.dataset == dataset for each in self.validation) == 1
+        return dataset if alone else f"{dataset}, validation {number + 1}"
 
     def refuse(self, key: KeyPath, sentence: str) -> NoReturn:
         """Raises BadRecipe with the line that `key`, ("task", 1, "loss") say, stands on."""

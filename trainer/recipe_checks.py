@@ -31,12 +31,16 @@ def _check_names(recipe: "Recipe") -> None:
                 recipe.refuse((table, number, "name"), f"a second [[{table}]] named {entry.name!r}")
             seen.add(entry.name)
     known = [dataset.name for dataset in recipe.dataset]
-    users: dict[str, list[Any]] = {"task": [*recipe.task], "validation": [*recipe.validation]}
-    for table, entries in users.items():
-        for number, entry in enumerate(entries):
-            if entry.dataset not in known:
-                sentence = f"there is no [[dataset]] named {entry.dataset!r}; there is {', '.join(known)}"
-                recipe.refuse((table, number, "dataset"), sentence)
+    users: list[tuple[KeyPath, tuple[str, ...]]] = [
+        *((("task", number, "dataset"), task.dataset) for number, task in enumerate(recipe.task)),
+        *((("validation", number, "dataset"), (each.dataset,)) for number, each in enumerate(recipe.validation)),
+    ]
+    for key, names in users:
+        for name in names:
+            if name not in known:
+                recipe.refuse(key, f"there is no [[dataset]] named {name!r}; there is {', '.join(known)}")
+        if len(set(names)) < len(names):
+            recipe.refuse(key, "dataset names one twice; once is enough")
 
 
 def _check_task(recipe: "Recipe", number: int, task: "Task") -> None:
@@ -75,7 +79,7 @@ def _check_datasets(recipe: "Recipe") -> None:
         sentence = 'no [[task]] with a weight trains the embedding; one needs on = "embedding"'
         recipe.refuse(("task", 0), sentence)
     for number, dataset in enumerate(recipe.dataset):
-        if not any(task.dataset == dataset.name for task in recipe.task):
+        if not any(dataset.name in task.dataset for task in recipe.task):
             sentence = f"no [[task]] learns from {dataset.name!r}; add one or drop the dataset"
             recipe.refuse(("dataset", number, "name"), sentence)
         if dataset.quota % dataset.per_product:

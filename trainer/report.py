@@ -12,7 +12,7 @@ CURVES_FILE = "curves.png"
 
 Line = Mapping[str, Any]
 """epoch, step, loss, losses by task, learning_rate, seconds, photos_per_second, waiting (the share of the seconds that
-passed without a batch to train on), gem_p; validation by dataset and label."""
+passed without a batch to train on), gem_p; validation by its name (`Recipe.validation_name`) and label."""
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from trainer.validate import Nearest
 FILE = "report.html"
 MISSES, HITS = 24, 10  # on a sheet
 THUMB = 168  # pixels of a picture's short side, twice what it is shown at
-CLASSES = 400  # rows of a table of classes at most, the worst
+CLASSES = 400  # rows that are shown of a table of classes, the worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Tile:
     """A figure of the run: precision@1 of one label, with its 95 % interval, in per cent."""
 
     label: str
-    dataset: str
+    validation: str
     percent: str
     interval: str
     queries: int
@@ -74,6 +74,14 @@ class ClassRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The worst classes of a label, and how many there are in all."""
+
+    rows: tuple[ClassRow, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """One validation: its sheets, and tables of classes by label."""
 
@@ -82,7 +90,7 @@ class Section:
     misses: tuple[Card, ...]
     missed: int
     hits: tuple[Card, ...]
-    tables: Mapping[str, tuple[ClassRow, ...]]
+    tables: Mapping[str, ClassTable]
 
 
 def write_report(
@@ -96,16 +104,14 @@ def write_report(
 ) -> None:
     """Writes `report.html`, whole or not at all. Without `answers` it has the curves only."""
     nearest = answers.nearest if answers else {}
-    sections = [
-        section(recipe.validation[number].dataset, validations[number], each) for number, each in nearest.items()
-    ]
+    sections = [section(recipe.validation_name(number), validations[number], each) for number, each in nearest.items()]
     page = (
         _environment()
         .get_template("report.html")
         .render(
             recipe=recipe,
             tiles=[
-                tile for number, each in nearest.items() for tile in _tiles(recipe, number, validations[number], each)
+                tile for number, each in nearest.items() for tile in tiles(recipe, number, validations[number], each)
             ],
             epoch=answers.epoch if answers else None,
             epochs=len(lines),
@@ -135,7 +141,7 @@ def section(title: str, data: ValidationData, nearest: Nearest) -> Section:
         misses=tuple(_card(data, label, nearest, row) for row in misses[:MISSES]),
         missed=len(misses),
         hits=tuple(_card(data, label, nearest, row) for row in hits[:HITS]),
-        tables={each: class_rows(data, each, nearest) for each in data.query_labels},
+        tables={each: _class_table(class_rows(data, each, nearest)) for each in data.query_labels},
     )
 
 
@@ -153,21 +159,24 @@ def class_rows(data: ValidationData, label: str, nearest: Nearest) -> tuple[Clas
         wrong = [(text, count) for text, count in answers.most_common() if text != name]
         taken = f"{wrong[0][0]} ({wrong[0][1]})" if wrong else ""
         rows.append(ClassRow(name, answers.total(), answers[name], gallery[name], taken))
-    return tuple(sorted(rows, key=lambda row: (row.share, -row.queries, row.name))[:CLASSES])
+    return tuple(sorted(rows, key=lambda row: (row.share, -row.queries, row.name)))
 
 
-def _tiles(recipe: Recipe, number: int, data: ValidationData, nearest: Nearest) -> list[Tile]:
-    tiles = []
+def _class_table(rows: tuple[ClassRow, ...]) -> ClassTable:
+    return ClassTable(rows[:CLASSES], len(rows))
+
+
+def tiles(recipe: Recipe, number: int, data: ValidationData, nearest: Nearest) -> list[Tile]:
+    """The figures of validation `number`, over every class, by label."""
+    found = []
     for label in data.query_labels:
         rows = class_rows(data, label, nearest)
         queries, hits = sum(row.queries for row in rows), sum(row.hits for row in rows)
         if queries:
             low, high = wilson_interval(hits / queries, queries)
             interval = f"{100 * low:.1f} to {100 * high:.1f}"
-            tiles.append(
-                Tile(label, recipe.validation[number].dataset, f"{100 * hits / queries:.1f}", interval, queries)
-            )
-    return tiles
+            found.append(Tile(label, recipe.validation_name(number), f"{100 * hits / queries:.1f}", interval, queries))
+    return found
 
 
 def _card(data: ValidationData, label: str, nearest: Nearest, row: int) -> Card:

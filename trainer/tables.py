@@ -1,8 +1,7 @@
 """Tables of photos and labels -> what training and validation read: photo URIs and the numbers of their classes."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -19,6 +18,7 @@ from engine.sources.photos import open_photos
 from engine.sources.tables import PROBLEM, columns, read_rows
 from trainer.losses.registry import takes_many_labels
 from trainer.recipe import Recipe, Task, Validation
+from trainer.recipe_faults import blaming
 from trainer.toml_lines import Path as KeyPath
 
 Codes = NDArray[np.int64]
@@ -62,25 +62,30 @@ def read_training_data(recipe: Recipe, data: Path) -> TrainingData:
 
     BadRecipe, with the line, where it asks for what the tables do not have; BadTable where a table is damaged.
     """
-    sets = []
+    rows = [
+        _select(recipe, number, data, dataset.where, ("dataset", number, "where"))
+        for number, dataset in enumerate(recipe.dataset)
+    ]
     classes: dict[str, tuple[str, ...]] = {}
+    labels: list[dict[str, Codes]] = [{} for _ in rows]  # of each dataset by task
+    for place, task in enumerate(recipe.task):
+        of_task = {number: rows[number] for number, each in enumerate(recipe.dataset) if each.name in task.dataset}
+        found, codes = _read_task(recipe, place, data, of_task)
+        classes |= found
+        for number, each in codes.items():
+            labels[number][task.name] = each
+    sets = []
     for number, dataset in enumerate(recipe.dataset):
-        rows = _select(recipe, number, data, dataset.where, ("dataset", number, "where"))
-        labels = {}
-        for place, task in enumerate(recipe.task):
-            if task.dataset == dataset.name:
-                found, labels[task.name] = _read_task(recipe, place, data / dataset.table, rows)
-                classes |= found
-        tasks = [task for task in recipe.task if task.dataset == dataset.name]
-        weights = balanced_weights(_balancing_codes(tasks, labels, len(rows)), dataset.balance)
+        tasks = [task for task in recipe.task if dataset.name in task.dataset]
+        weights = balanced_weights(_balancing_codes(tasks, labels[number], len(rows[number])), dataset.balance)
         sets.append(
             TrainingSet(
                 name=dataset.name,
                 quota=dataset.quota,
-                uris=_locate(recipe, number, data, rows),
-                labels=labels,
+                uris=_locate(recipe, number, data, rows[number]),
+                labels=labels[number],
                 weights=weights,
-                products=_read_products(recipe, number, data, rows) if dataset.per_product > 1 else None,
+                products=_read_products(recipe, number, data, rows[number]) if dataset.per_product > 1 else None,
                 per_product=dataset.per_product,
             )
         )
@@ -146,22 +151,13 @@ def _rows(table: Path) -> tuple[Row, ...]:
     return rows
 
 
-@contextmanager
-def _blaming(recipe: Recipe, key: KeyPath) -> Iterator[None]:
-    """What is missing or cannot be in the `with` is told as the fault of the recipe's line of `key`."""
-    try:
-        yield
-    except (MissingFile, BadFilter) as error:
-        recipe.refuse(key, str(error))
-
-
 def _select(recipe: Recipe, number: int, data: Path, texts: Sequence[str], key: KeyPath) -> list[Row]:
     """The rows of dataset `number` that pass all filters in `texts`, which stand at `key`; BadRecipe when none does."""
     table = data / recipe.dataset[number].table
-    with _blaming(recipe, ("dataset", number, "table")):
+    with blaming(recipe, ("dataset", number, "table"), MissingFile):
         there, whole = columns(table), _rows(table)
     filter = parse(texts)
-    with _blaming(recipe, key):
+    with blaming(recipe, key, BadFilter):
         if filter is not None:
             require_names(filter, there, "column")
     rows = [row for row in whole if filter is None or matches(filter, row[1])]
@@ -179,24 +175,28 @@ def _require_column(recipe: Recipe, key: KeyPath, table: Path, name: str) -> Non
 
 
 def _read_task(
-    recipe: Recipe, place: int, table: Path, rows: Sequence[Row]
-) -> tuple[dict[str, tuple[str, ...]], Codes]:
-    """The classes of each head of task `place`, and [rows, k] numbers of classes."""
+    recipe: Recipe, place: int, data: Path, rows: Mapping[int, Sequence[Row]]
+) -> tuple[dict[str, tuple[str, ...]], dict[int, Codes]]:
+    """The classes of each head of task `place`, and [rows, k] numbers of classes by dataset, as `rows` are."""
     task = recipe.task[place]
     key = ("task", place, "labels" if task.labels else "label")
+    names = " and ".join(repr(name) for name in task.dataset)
     classes: dict[str, tuple[str, ...]] = {}
-    codes = []
+    codes: dict[int, list[Codes]] = {number: [] for number in rows}
     for head, column in task.heads:
-        _require_column(recipe, key, table, column)
-        texts = [labels_of(row[column], many=takes_many_labels(task)) for _, row in rows]
-        classes[head] = tuple(sorted({text for labels in texts for text in labels}))
+        texts = {}
+        for number, of_set in rows.items():
+            _require_column(recipe, key, data / recipe.dataset[number].table, column)
+            texts[number] = [labels_of(row[column], many=takes_many_labels(task)) for _, row in of_set]
+        classes[head] = tuple(sorted({text for each in texts.values() for labels in each for text in labels}))
         if not classes[head]:
-            recipe.refuse(key, f"no photo of {task.dataset!r} that is trained on has a {column!r}; leave it out")
+            recipe.refuse(key, f"no photo of {names} that is trained on has a {column!r}; leave it out")
         if len(classes[head]) < 2:
-            sentence = f"every photo of {task.dataset!r} that is trained on has the same {column!r}"
+            sentence = f"every photo of {names} that is trained on has the same {column!r}"
             recipe.refuse(key, f"{sentence}, {classes[head][0]!r}; a task needs at least 2")
-        codes.append(_codes(texts, classes[head]))
-    return classes, np.concatenate(codes, axis=1)
+        for number, each in texts.items():
+            codes[number].append(_codes(each, classes[head]))
+    return classes, {number: np.concatenate(each, axis=1) for number, each in codes.items()}
 
 
 def _read_products(recipe: Recipe, number: int, data: Path, rows: Sequence[Row]) -> Codes:

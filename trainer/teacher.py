@@ -12,15 +12,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.errors import BadRecipe, MissingFile, WrongModel
-from engine.vision.model import HEADS_FILE, Model
+from engine.errors import DamagedFile, MissingFile, UnsupportedFormat, WrongModel
+from engine.vision.model import HEADS_FILE, RECIPE_FILE, WEIGHTS_FILE, Model, ModelSpec
 from engine.vision.preprocess import Preprocess
 from trainer.losses.distillation import embedding_distance, head_divergence, similarity_distance
 from trainer.losses.task_loss import TaskLoss
 from trainer.network import Network, Outputs
 from trainer.recipe import Recipe, read_recipe
-
-RECIPE_FILE, WEIGHTS_FILE = "recipe.toml", "weights.safetensors"
+from trainer.recipe_faults import blaming, naming_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +69,13 @@ class Distillation:
         prepared: Preprocess,
         device: torch.device,
     ) -> None:
-        """`classes` of the student's tasks. Raises MissingFile, WrongModel; BadRecipe where nothing can be taught."""
+        """`classes` of the student's tasks. Raises WrongModel; BadRecipe as `open_teacher` and `shared_heads` do."""
         assert recipe.teacher is not None
         self._options = options = recipe.teacher
-        self._teacher = TeachingModel(Model.open(options.model), prepared, device)
+        self._teacher = TeachingModel(open_teacher(recipe), prepared, device)
         self._same_length = self._teacher.spec.dim == recipe.embedding.dim
-        known = {head.name: head.classes for head in self._teacher.spec.heads}
-        own = [(task.name, name) for task in recipe.task if task.on == "trunk" for name, _ in task.heads]
-        heads = [name for _, name in own if known.get(name) == classes[name]]
-        self._heads = tuple(heads) if options.heads else ()
-        self._tasks = {task: tuple(name for of, name in own if of == task) for task, _ in own}
-        if options.heads and not heads:
-            raise BadRecipe(
-                f"The teacher {options.model} shares no head with this recipe's tasks on the trunk, by name and "
-                f"classes (it has {', '.join(known) or 'none'}); write heads = 0 in [teacher], or name a task alike."
-            )
+        self._heads = shared_heads(recipe, classes, self._teacher.spec) if options.heads else ()
+        self._tasks = {task.name: tuple(name for name, _ in task.heads) for task in recipe.task if task.on == "trunk"}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,15 +110,45 @@ class Distillation:
         return found
 
 
-def _load_network(model: Model) -> Network:
+def open_teacher(recipe: Recipe) -> Model:
+    """The model that the recipe's [teacher] names; BadRecipe, with the line, where it cannot teach what is asked."""
+    assert recipe.teacher is not None
+    with blaming(recipe, ("teacher", "model"), MissingFile, DamagedFile, UnsupportedFormat):
+        model = Model.open(recipe.teacher.model)
+        if recipe.teacher.embedding or recipe.teacher.heads:
+            _require_network(model)
+    return model
+
+
+def shared_heads(recipe: Recipe, classes: Mapping[str, tuple[str, ...]], teacher: ModelSpec) -> tuple[str, ...]:
+    """The heads of the student that its teacher has too, by name and classes; BadRecipe where there is none."""
+    assert recipe.teacher is not None
+    known = {head.name: head.classes for head in teacher.heads}
+    own = [name for task in recipe.task if task.on == "trunk" for name, _ in task.heads]
+    shared = tuple(name for name in own if known.get(name) == classes[name])
+    if not shared:
+        recipe.refuse(
+            ("teacher", "heads"),
+            f"the teacher {recipe.teacher.model} shares no head with this recipe's tasks on the trunk, by name and "
+            f"classes (it has {', '.join(known) or 'none'}); write heads = 0 in [teacher], or name a task alike",
+        )
+    return shared
+
+
+def _require_network(model: Model) -> None:
     for name in (RECIPE_FILE, WEIGHTS_FILE):
         if not (model.path / name).is_file():
             raise MissingFile(
                 f"The teacher {model.path} lacks {name}; give a model directory as training wrote it, not an index's."
             )
+
+
+def _load_network(model: Model) -> Network:
+    _require_network(model)
     recipe = read_recipe(model.path / RECIPE_FILE)
     # without its tasks: what it classifies with comes from the served heads
-    network = Network(recipe.model_copy(update={"task": ()}), {})
+    with naming_lines(recipe):
+        network = Network(recipe.model_copy(update={"task": ()}), {})
     tensors = load_file(model.path / WEIGHTS_FILE)
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith("losses.")}
     try:

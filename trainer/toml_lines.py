@@ -10,7 +10,7 @@ Path = tuple[int | str, ...]
 """("schedule", "epochs") or, in an array of tables, ("task", 1, "loss")."""
 
 _HEADER = re.compile(r"\s*(?P<open>\[\[?)\s*(?P<name>[\w.\"' -]+?)\s*\]\]?\s*(#.*)?$")
-_KEY = re.compile(r"\s*[\"']?(?P<key>[\w-]+)[\"']?\s*=")
+_KEY = re.compile(r"\s*(?P<key>[\"']?[\w-]+[\"']?(\s*\.\s*[\"']?[\w-]+[\"']?)*)\s*=")
 
 
 def line_of(text: str, path: Path) -> int:
@@ -24,17 +24,23 @@ def line_of(text: str, path: Path) -> int:
 
 def _lines(text: str) -> dict[Path, int]:
     lines: dict[Path, int] = {}
-    counts: dict[str, int] = {}
+    counts: dict[Path, int] = {}
     table: Path = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            name = header["name"]
-            table = (name,)
+            name = table = _parts(header["name"])
             if header["open"] == "[[":
                 counts[name] = counts.get(name, -1) + 1
-                table = (name, counts[name])
-            lines.setdefault((name,), number)
+                table = (*name, counts[name])
+            lines.setdefault(name, number)
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
-            lines.setdefault((*table, key["key"]), number)
+            path = (*table, *_parts(key["key"]))
+            for length in range(len(table) + 1, len(path) + 1):
+                lines.setdefault(path[:length], number)
     return lines
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    """`trunk.options` as ("trunk", "options"); our keys have no dots within quotes."""
+    return tuple(part.strip("\"' \t") for part in dotted.split("."))

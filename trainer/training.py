@@ -10,15 +10,26 @@ from engine.vision.preprocess import Preprocess
 from trainer.answers import read_answers
 from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
-from trainer.checkpoint import FILE, load_best, load_checkpoint, require_same
+from trainer.checkpoint import FILE, load_checkpoint, require_same
+from trainer.checks import check_training
 from trainer.export import CHECK_PHOTOS, Export, export_model
+from trainer.exported import Exported, choose
 from trainer.loop import Trainer
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.photos import read_photos
-from trainer.pretrain import FOLDER, images_of, load_learnt, pretraining_recipe, taught_table, teach_photos
+from trainer.pretrain import (
+    FOLDER,
+    images_of,
+    load_learnt,
+    photos_taught,
+    pretraining_recipe,
+    read_unlabelled,
+    taught_table,
+    teach_photos,
+)
 from trainer.recipe import Recipe
-from trainer.report import best_epoch, read_metrics
+from trainer.recipe_faults import naming_lines
 from trainer.report_page import write_report
 from trainer.sampler import seed_of
 from trainer.tables import TrainingData, ValidationData, read_training_data, read_validation_data
@@ -50,16 +61,20 @@ def train(
     progress.start("tables")
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
-    progress.finish()
-    _note_leaks(training_data, validations, progress)
     going_on = resume and (out / FILE).is_file()
+    check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights, going_on=going_on)
+    pretrained_on = read_unlabelled(recipe, data) if recipe.pretrain and not going_on else ()
+    progress.finish()
+    _note_leaks(training_data, pretrained_on, validations, progress)
     # a resumed network gets its weights from the checkpoint, one that is pretrained here from that
     begins_bare = going_on or recipe.pretrain is not None
     network = make_network(recipe, training_data, weights="none" if begins_bare else weights or recipe.trunk.weights)
     if recipe.pretrain and not going_on:
         _pretrain(network, recipe, data, out, weights=weights, resume=resume, machine=machine, progress=progress)
     preprocess = serving_preprocess(network, recipe)
-    if recipe.trunk.batch_norm_photos and recipe.trunk.freeze_batch_norm and not going_on:
+    # what was pretrained was so with statistics of its own, taken then; others would be another network
+    begins_here = not going_on and recipe.pretrain is None
+    if recipe.trunk.batch_norm_photos and recipe.trunk.freeze_batch_norm and begins_here:
         _take_statistics(network, recipe, training_data, preprocess, progress)
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
@@ -77,17 +92,17 @@ def train(
     elif (out / FILE).is_file():
         progress.note(f"Beginning anew; {out / FILE} of an earlier training is replaced after the first epoch.")
     if tensorboard and trainer.leads:
-        trainer.board = Board.open(tensorboard, trainer.step)
+        # the point of the step that is gone on after is there already, and is not added again
+        trainer.board = Board.open(tensorboard, trainer.step + 1 if trainer.step else 0)
     trainer.run()
     if not trainer.leads:
         return None
-    network = trainer.best_network
-    _load_best(recipe, network, out)
     return _export(
         recipe,
-        network,
+        trainer.best_network,
         training_data,
         validations,
+        exported=choose(recipe, out, trainer.step),
         preprocess=preprocess,
         out=out,
         progress=progress,
@@ -103,19 +118,29 @@ def export_only(recipe: Recipe, data: Path, out: Path, *, progress: Progress = S
     require_same(checkpoint, recipe, training_data.classes, out)
     network = make_network(recipe, training_data, weights="none")
     network.load_state_dict(checkpoint.average or checkpoint.network)
-    _load_best(recipe, network, out)
-    validations = read_validations(recipe, data)
-    preprocess = serving_preprocess(network, recipe)
-    return _export(recipe, network, training_data, validations, preprocess=preprocess, out=out, progress=progress)
+    return _export(
+        recipe,
+        network,
+        training_data,
+        read_validations(recipe, data),
+        exported=choose(recipe, out, checkpoint.step),
+        preprocess=serving_preprocess(network, recipe),
+        out=out,
+        progress=progress,
+    )
 
 
 def make_network(recipe: Recipe, data: TrainingData, *, weights: str) -> Network:
-    """A network with weights from timm's hub ("hub"), from a file, or with a random start by the seed ("none")."""
+    """A network with weights from timm's hub ("hub"), from a file, or with a random start by the seed ("none").
+
+    BadRecipe, with the line, where there is no such trunk; MissingFile, WrongModel of the weights.
+    """
     import torch
 
     torch.manual_seed(seed_of(recipe.seed))
     classes = {task: len(texts) for task, texts in data.classes.items()}
-    network = Network(recipe, classes, pretrained=weights == "hub")
+    with naming_lines(recipe):
+        network = Network(recipe, classes, pretrained=weights == "hub")
     if weights not in ("hub", "none"):
         load_trunk_weights(network.trunk, Path(weights))
     return network
@@ -178,19 +203,14 @@ def _take_statistics(
     progress.note(f"Batch norm's statistics are those of {count} training photos.")
 
 
-def _load_best(recipe: Recipe, network: Network, out: Path) -> None:
-    """Puts the weights of the best epoch into `network`, where the recipe says by what label and one was measured."""
-    epoch = best_epoch(read_metrics(out), recipe.schedule.best_by) if recipe.schedule.best_by else None
-    best = load_best(out, epoch) if epoch is not None else None
-    if best is not None:
-        network.load_state_dict(best)
-
-
-def _note_leaks(data: TrainingData, validations: Mapping[int, ValidationData], progress: Progress) -> None:
-    trained = {uri for each in data.sets for uri in each.uris}
+def _note_leaks(
+    data: TrainingData, pretrained_on: Sequence[str], validations: Mapping[int, ValidationData], progress: Progress
+) -> None:
+    photos = {"trained": {uri for each in data.sets for uri in each.uris}, "pretrained": set(pretrained_on)}
     for number, validation in validations.items():
-        if both := trained & set(validation.queries):
-            progress.note(f"Mind: {len(both)} query photos of validation {number + 1} are trained on too.")
+        for what, uris in photos.items():
+            if both := uris & set(validation.queries):
+                progress.note(f"Mind: {len(both)} query photos of validation {number + 1} are {what} on too.")
 
 
 def _export(
@@ -199,19 +219,25 @@ def _export(
     data: TrainingData,
     validations: Mapping[int, ValidationData],
     *,
+    exported: Exported,
     preprocess: Preprocess,
     out: Path,
     progress: Progress,
 ) -> Export:
     progress.start("export")
+    if exported.weights is not None:
+        network.load_state_dict(exported.weights)
     uris: Sequence[str] = next((each.queries for each in validations.values()), data.sets[0].uris)
     photos, readable = read_photos(uris[:CHECK_PHOTOS], preprocess)
-    lines = read_metrics(out)
+    measured = exported.measured
     training: dict[str, Any] = {
         "recipe": recipe.name,
-        "epochs": lines[-1]["epoch"] if lines else 0,
+        "epochs": exported.lines[-1]["epoch"] if exported.lines else 0,
+        "exported_epoch": exported.epoch,
+        "measured_epoch": measured["epoch"] if measured else None,
         "photos": {each.name: len(each.uris) for each in data.sets},
-        "validation": _exported_figures(recipe, lines),
+        "pretrained_photos": photos_taught(out / FOLDER) if recipe.pretrain else None,
+        "validation": measured["validation"] if measured else {},
     }
     card = write_card(recipe, data, network, training)
     export = export_model(
@@ -226,14 +252,8 @@ def _export(
     )
     progress.start("report")
     answers = read_answers(out, validations)
-    write_report(out, recipe, lines=lines, data=data, validations=validations, answers=answers)
+    if answers and (measured is None or answers.epoch != measured["epoch"]):
+        answers = None  # a kill left them of other weights
+    write_report(out, recipe, lines=exported.lines, data=data, validations=validations, answers=answers)
     progress.finish()
     return export
-
-
-def _exported_figures(recipe: Recipe, lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, float]]:
-    """What was measured of the weights that are exported, or as near to them as was measured."""
-    best = best_epoch(lines, recipe.schedule.best_by) if recipe.schedule.best_by else None
-    measured = [line for line in lines if line["validation"] and best in (None, line["epoch"])]
-    figures: Mapping[str, Mapping[str, float]] = measured[-1]["validation"] if measured else {}
-    return figures

@@ -9,8 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from engine.errors import BadRecipe, MissingFile, WrongModel
+from engine.errors import MissingFile, WrongModel
 from trainer.recipe import Trunk
+from trainer.recipe_faults import Fault
 from trainer.torchvision_shim import timm
 
 
@@ -23,18 +24,20 @@ class FeatureMap:
 
 
 def make_trunk(trunk: Trunk, *, pretrained: bool = False) -> nn.Module:
-    """timm's model of that name without its classifier; BadRecipe or MissingFile where there is none to be had."""
+    """timm's model of that name without its classifier; Fault or MissingFile where there is none to be had."""
     known = timm.list_models()
     if trunk.name.partition(".")[0] not in known:  # after a dot: which of timm's weights
         near = get_close_matches(trunk.name, known, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() says which there are."
-        raise BadRecipe(f"timm has no model {trunk.name!r}; {hint}")
+        raise Fault(f"timm has no model {trunk.name!r}; {hint}", ("trunk", "name"))
     options = trunk.options | ({"drop_path_rate": trunk.drop_path} if trunk.drop_path else {})
     try:
         model: nn.Module = timm.create_model(trunk.name, pretrained=pretrained, num_classes=0, **options)
     except Exception as error:  # timm raises whatever its hub client or the model's constructor does
         if not pretrained:
-            raise BadRecipe(f"timm cannot make the trunk {trunk.name!r} ({error}); correct [trunk].") from error
+            key = "options" if trunk.options else "name"
+            sentence = f"timm cannot make the trunk {trunk.name!r} ({error}); correct [trunk]"
+            raise Fault(sentence, ("trunk", key)) from error
         sentence = f"The weights of {trunk.name!r} cannot be had from timm's hub ({error})"
         raise MissingFile(f'{sentence}; give a file with --weights, or write weights = "none".') from error
     return model
@@ -74,13 +77,14 @@ def freeze(trunk: nn.Module, stages: int) -> None:
     """Takes the first `stages` of timm's coarse groups of layers, the stem first, out of learning.
 
     What lies before the first layer that learns needs no gradients, so that a step is faster and takes less memory.
-    BadRecipe where the trunk has no more stages than that.
+    Fault where the trunk has no more stages than that.
     """
     if not stages:
         return
     groups = timm.models.group_parameters(trunk, trunk.group_matcher(coarse=True))  # type: ignore[operator]
     if stages >= len(groups):
-        raise BadRecipe(f"The trunk has {len(groups)} stages and frozen_stages is {stages}; leave one that learns.")
+        sentence = f"the trunk has {len(groups)} stages and frozen_stages is {stages}; leave one that learns"
+        raise Fault(sentence, ("trunk", "frozen_stages"))
     for name in (name for stage in range(stages) for name in groups[stage]):
         trunk.get_parameter(name).requires_grad_(False)
 
@@ -90,7 +94,7 @@ def _some(what: str, names: list[str]) -> str:
 
 
 def probe(trunk: nn.Module, recipe: Trunk) -> FeatureMap:
-    """What the trunk makes of a black photo, in each size it will see; BadRecipe where it takes no such photo."""
+    """What the trunk makes of a black photo, in each size it will see; Fault where it takes no such photo."""
     was_training = trunk.training
     trunk.eval()
     for size in (recipe.image_size, recipe.served_size):
@@ -98,9 +102,9 @@ def probe(trunk: nn.Module, recipe: Trunk) -> FeatureMap:
             with torch.no_grad():
                 maps = trunk.forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]  # all of timm's have it
         except (AssertionError, RuntimeError, ValueError) as error:
-            raise BadRecipe(
-                f"The trunk {recipe.name!r} takes no photos of {size} px ({error}); change the size."
-            ) from error
+            key = "image_size" if size == recipe.image_size else "eval_size"
+            sentence = f"the trunk {recipe.name!r} takes no photos of {size} px ({error}); change the size"
+            raise Fault(sentence, ("trunk", key)) from error
     trunk.train(was_training)
     if maps.ndim == 3:
         return FeatureMap(maps.shape[2], "nlc")

@@ -1,6 +1,6 @@
 """Precision@1 while training: does a query's nearest gallery photo have the query's label?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from trainer.network import Network
 from trainer.tables import ValidationData
 
 Ints = NDArray[np.int64]
+BLOCK = 2**23  # cosines at a time, 32 MB: with their comparisons well within any machine's memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,12 @@ def find_nearest(network: Network, data: ValidationData, preprocess: Preprocess)
     """Encodes queries and gallery and compares all with all. A query's own photo in the gallery does not count."""
     gallery, gallery_readable = encode_photos(network, data.gallery, preprocess)
     queries, readable = encode_photos(network, data.queries, preprocess)
-    forbidden = _forbidden(data, gallery_readable)
-    rows, cosines = nearest_photos(queries, gallery, forbidden)
+    places = {uri: place for place, uri in enumerate(data.gallery)}
+    own = np.array([places.get(uri, -1) for uri in data.queries], np.int64)
     first = next(iter(data.query_labels))
-    wrong = _differs(data.query_labels[first], data.gallery_labels[first])
-    right_rows, right_cosines = nearest_photos(queries, gallery, forbidden | wrong)
-    nobody = (forbidden | wrong).all(axis=1)
-    return Nearest(rows, cosines, np.where(nobody, -1, right_rows), np.where(nobody, 0, right_cosines), readable)
+    wanted, there = label_codes(data.query_labels[first], data.gallery_labels[first])
+    hidden = Hidden(own, ~gallery_readable)
+    return Nearest(*nearest_photos(queries, gallery, hidden, wanted, there), readable)
 
 
 def precisions(data: ValidationData, nearest: Nearest) -> dict[str, float]:
@@ -53,32 +53,58 @@ def precisions(data: ValidationData, nearest: Nearest) -> dict[str, float]:
     }
 
 
-def nearest_photos(queries: Floats, gallery: Floats, forbidden: NDArray[np.bool_]) -> tuple[Ints, Floats]:
-    """[q] the gallery row with the highest cosine for each query, of those not `forbidden` [q, g], and that cosine."""
-    scores = np.where(forbidden, -np.inf, queries @ gallery.T)
+@dataclass(frozen=True, eq=False)
+class Hidden:
+    """What does not count as found: of each query one gallery row, and of the gallery what could not be read."""
+
+    own: Ints  # [q] the row of the query's own photo, -1 where it is not there
+    unreadable: NDArray[np.bool_]  # [g]
+
+
+def nearest_photos(
+    queries: Floats, gallery: Floats, hidden: Hidden, wanted: Ints, there: Ints, *, block: int = BLOCK
+) -> tuple[Ints, Floats, Ints, Floats]:
+    """[q, dim] and [g, dim] unit vectors -> `rows`, `cosines`, `right_rows` and `right_cosines` as `Nearest` has them.
+
+    `wanted` [q] and `there` [g] are numbers of labels; -1 in `wanted` is a query without one. Some queries at a time:
+    memory is that of `block` cosines, whatever the number of queries.
+    """
+    rows, right_rows = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.int64)
+    cosines, right_cosines = np.zeros(len(queries), np.float32), np.zeros(len(queries), np.float32)
+    step = max(1, block // max(1, len(gallery)))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        scores = queries[part] @ gallery.T
+        scores[:, hidden.unreadable] = -np.inf
+        own = hidden.own[part]
+        scores[np.flatnonzero(own >= 0), own[own >= 0]] = -np.inf
+        rows[part], cosines[part] = _highest(scores)
+        scores[wanted[part, None] != there] = -np.inf
+        scores[wanted[part] < 0] = -np.inf
+        right_rows[part], right_cosines[part] = _highest(scores)
+    nobody = np.isneginf(right_cosines)
+    # -1 also where every photo is hidden
+    return (
+        rows,
+        cosines.clip(-1, 1),
+        np.where(nobody, -1, right_rows),
+        np.where(nobody, np.float32(0), right_cosines.clip(-1, 1)),
+    )
+
+
+def _highest(scores: Floats) -> tuple[Ints, Floats]:
     rows = np.asarray(scores.argmax(axis=1), np.int64)
-    best = np.take_along_axis(scores, rows[:, None], axis=1)[:, 0]
-    return rows, best.clip(-1, 1).astype(np.float32)  # -1 also where every photo is forbidden
+    return rows, np.take_along_axis(scores, rows[:, None], axis=1)[:, 0]
+
+
+def label_codes(wanted: Sequence[str | None], there: Sequence[str | None]) -> tuple[Ints, Ints]:
+    """Labels as numbers, the same text the same number; no label is -1."""
+    numbers = {text: number for number, text in enumerate(dict.fromkeys([*wanted, *there])) if text is not None}
+    queries, gallery = ([-1 if text is None else numbers[text] for text in each] for each in (wanted, there))
+    return np.array(queries, np.int64), np.array(gallery, np.int64)
 
 
 def precision_at_1(wanted: Sequence[str | None], found: Sequence[str | None]) -> float:
     """The share of queries that have a label whose nearest photo has the same one; 0 where no query has one."""
     hits = [want == find for want, find in zip(wanted, found, strict=True) if want is not None]
     return sum(hits) / len(hits) if hits else 0.0
-
-
-def _forbidden(data: ValidationData, gallery_readable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """[q, g]: the query's own photo, and photos that could not be read."""
-    places: Mapping[str, int] = {uri: place for place, uri in enumerate(data.gallery)}
-    forbidden = np.tile(~gallery_readable, (len(data.queries), 1))
-    for row, uri in enumerate(data.queries):
-        if uri in places:
-            forbidden[row, places[uri]] = True
-    return forbidden
-
-
-def _differs(wanted: Sequence[str | None], there: Sequence[str | None]) -> NDArray[np.bool_]:
-    """[q, g]: the gallery photo lacks the query's label, or the query has none."""
-    of = np.array([text is not None for text in wanted])
-    same = np.array(wanted, object)[:, None] == np.array(there, object)[None, :]
-    return np.asarray(~(same & of[:, None]), np.bool_)

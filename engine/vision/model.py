@@ -29,6 +29,9 @@ FORMAT = 1
 SPEC_FILE = "model.json"
 ENCODER_FILE = "encoder.onnx"
 HEADS_FILE = "heads.safetensors"
+WEIGHTS_FILE = "weights.safetensors"
+RECIPE_FILE = "recipe.toml"
+CARD_FILE = "card.md"
 SERVING_FILES = (ENCODER_FILE, HEADS_FILE)
 
 

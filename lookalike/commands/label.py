@@ -76,7 +76,8 @@ def clean(
     photos that do not look like the query's others. Beside --out lie a table of what was dropped and a summary.
     """
     from trainer.labels.clean import Rules
-    from trainer.labels.jobs import PhotoTable, clean_summary, clean_table, kept_queries
+    from trainer.labels.jobs import clean_summary, clean_table, kept_queries
+    from trainer.labels.tables import PhotoTable
 
     rules = Rules(phrases, min_count, min_photos, min_agreement, min_fit)
     with progress() as listener:
@@ -144,11 +145,13 @@ def match(
 ) -> None:
     """Give the unlabelled photos of TABLE the product of the index they are nearest to, if it is near enough.
 
-    What comes out is a table to train on: add it to a recipe as one more [[dataset]].
+    What comes out is a table to train on: add it to a recipe as one more [[dataset]], and to the task that learns the
+    known products, dataset = ["known", "matched"], so that its photos are more of those products.
     """
     from engine.search.search_engine import SearchEngine
-    from trainer.labels.jobs import PhotoTable, agreement_with, match_table
+    from trainer.labels.jobs import agreement_with, match_table
     from trainer.labels.match import MatchRules
+    from trainer.labels.tables import PhotoTable
 
     source = PhotoTable(table, images, tuple(where), image_column)
     with SearchEngine.open(index_dir) as engine, progress() as listener:

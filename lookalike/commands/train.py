@@ -66,7 +66,7 @@ def command(
     with joined() as ranks, _progress_of(ranks) as listener:
         machine = Machine.here(workers, ranks)
         if dry_run:
-            planned = plan(parsed, data, machine)
+            planned = plan(parsed, data, machine, weights=weights)
             if ranks.leads:
                 show_plan(planned)
             return

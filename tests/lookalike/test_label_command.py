@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from engine.catalogue.store import Catalogue
-from engine.errors import BadCall, BadTable
+from engine.errors import BadCall, BadTable, MissingFile
+from engine.sources.tables import columns, read_rows
 from engine.vision.encoder import OpenVinoEncoder
 from indexer.build import BuildOptions, build_index
 from indexer.importer import import_table
@@ -107,6 +108,51 @@ def test_clean_keeps_the_photos_of_a_parquet_table(tmp_path: Path) -> None:
     ]
 
 
+def test_rows_whose_photo_is_gone_are_told_and_stop_nothing(log: Path, tmp_path: Path) -> None:
+    with log.open("a", newline="") as file:
+        csv.writer(file).writerows([["gone.png", "red things", 3, "north"], ["", "red things", 2, "north"]])
+    out = tmp_path / "clean.csv"
+    output = call("clean", log, "--images", tmp_path / "images", "--out", out, "--count", "clicks", "--min-photos", 4)
+    assert len(rows_of(out)) == 12 and "there is no such photo" in output
+    gone = [row for row in rows_of(tmp_path / "clean.dropped.csv") if row["reason"] == "there is no such photo"]
+    assert [(row["query"], row["photo"], row["figure"]) for row in gone] == [
+        ("red things", "gone.png", "3"),
+        ("red things", "", "2"),
+    ]
+    with pytest.raises(MissingFile, match=r"Not one of 29 photos .* 'image' is in .*; correct"):
+        call("clean", log, "--images", tmp_path, "--out", out)
+
+
+def test_clean_that_keeps_nothing_says_so_and_why(log: Path, tmp_path: Path) -> None:
+    out = tmp_path / "clean.csv"
+    with pytest.raises(BadTable, match=r"No query of .*log\.csv is left, .*clean\.dropped\.csv"):
+        call("clean", log, "--images", tmp_path / "images", "--out", out)  # 300 photos a query by default
+    assert not out.exists()
+    assert {row["reason"] for row in rows_of(tmp_path / "clean.dropped.csv")} == {"too few photos"}
+
+
+def test_a_photo_in_several_rows_of_a_parquet_log_is_one_photo(tmp_path: Path) -> None:
+    written = []
+    for colour in ("red", "red", "red", "blue"):
+        data = BytesIO()
+        picture(COLOURS[colour], 0).save(data, "PNG")
+        written.append({"bytes": data.getvalue(), "path": None})
+    rows = {"query": ["cup", "mug", "cup", "mug"], "image": written}
+    pq.write_table(pa.table(rows), tmp_path / "log.parquet")
+    out = tmp_path / "out.parquet"
+    call("clean", tmp_path / "log.parquet", "--out", out, "--min-photos", 2)
+    assert pq.read_table(out).select(["query", "queries"]).to_pylist() == [  # each photo's first row
+        {"query": "cup", "queries": "mug"},
+        {"query": "mug", "queries": "mug"},
+    ]
+
+
+def test_an_empty_table_is_not_blamed_on_a_filter(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("image,query\n")
+    with pytest.raises(BadTable, match=r"log\.csv has no rows; fill it"):
+        call("clean", tmp_path / "log.csv", "--out", tmp_path / "o.csv")
+
+
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
     """Three known products of one colour each."""
@@ -146,6 +192,33 @@ def test_match_gives_photos_the_product_they_are_near_to(index: Path, tmp_path: 
     assert "Of 3 matches whose 'truth' is known, 2 agree" in output
     for reason in ("it cannot be read", "it is in the index itself", "no product is near enough"):
         assert any(reason in line and line.rstrip(" │").endswith("1") for line in output.splitlines()), reason
+
+
+def test_match_takes_a_photos_first_row_and_counts_the_rest(index: Path, tmp_path: Path) -> None:
+    picture(COLOURS["red"], 20).save(tmp_path / "new.png")
+    rows = [["new.png", "first"], ["new.png", "second"], ["gone.png", ""], ["", ""]]
+    with (tmp_path / "new.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "shelf"], *rows])
+    out = tmp_path / "matched.csv"
+    output = call("match", tmp_path / "new.csv", "--index", index, "--out", out)
+    assert [(row["shelf"], row["product_id"]) for row in rows_of(out)] == [("first", "red")]
+    for reason, count in (("an earlier row has the same photo", "1"), ("there is no such photo", "2")):
+        assert any(reason in line and line.rstrip(" │").endswith(count) for line in output.splitlines()), reason
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_match_writes_its_columns_even_where_nothing_is_near(index: Path, tmp_path: Path, kind: str) -> None:
+    picture((128, 128, 128), 0).save(tmp_path / "grey.png")
+    table, out = tmp_path / f"new.{kind}", tmp_path / f"matched.{kind}"
+    if kind == "csv":
+        table.write_text("image\ngrey.png\n")
+    else:
+        pq.write_table(pa.table({"image": ["grey.png"]}), table)
+    call("match", table, "--index", index, "--out", out)
+    assert columns(out) == ["image", "product_id", "distance"]
+    assert not list(read_rows(out))
+    if kind == "parquet":
+        assert pq.read_schema(out).field("distance").type == pa.float64()
 
 
 def test_a_table_of_another_kind_is_refused_before_any_work(log: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def draw_market(folder: Path, recipe: Recipe) -> Path:
     for name in names:
         Image.fromarray(noise.integers(0, 256, (40, 40, 3), np.uint8)).save(folder / "images" / name)
     for dataset in recipe.dataset:
-        tasks = [task for task in recipe.task if task.dataset == dataset.name]
+        tasks = [task for task in recipe.task if dataset.name in task.dataset]
         columns = [column for task in tasks for _, column in task.heads if column != "product_id"]
         with (folder / dataset.table).open("w", newline="") as file:
             table = csv.writer(file)

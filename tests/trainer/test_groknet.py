@@ -8,11 +8,10 @@ import torch
 from tests.trainer.market import GROKNET, draw_market, small_groknet
 from trainer import training
 from trainer.loop import Trainer
-from trainer.losses.task_loss import TaskLoss
 from trainer.machine import Machine
+from trainer.optimise import make_optimizer
 from trainer.plan import Plan, plan
 from trainer.recipe import Recipe, parse_recipe, read_recipe
-from trainer.report import read_metrics
 from trainer.tables import read_training_data
 
 HERE = Machine(torch.device("cpu"), workers=0, threads=1)
@@ -48,27 +47,43 @@ def test_it_has_seven_datasets_and_83_losses_and_the_papers_values() -> None:
     assert recipe.schedule.weight_decay == 1e-4
 
 
-def test_it_runs_for_some_steps_and_every_head_learns(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+def test_it_learns_by_momentum_that_is_not_nesterovs(recipe: Recipe) -> None:
+    groups = make_optimizer(torch.nn.ModuleDict({"trunk": torch.nn.Linear(2, 2)}), recipe.schedule).param_groups
+    assert {(group["momentum"], group["nesterov"]) for group in groups} == {(0.9, False)}
+
+
+def trainer_of(recipe: Recipe, data: Path, out: Path) -> Trainer:
     training_data = read_training_data(recipe, data)
-    network = training.make_network(recipe, training_data, weights="none")
-    losses = {name: loss for name, loss in network.losses.items() if isinstance(loss, TaskLoss)}
-    before = {name: [weight.detach().clone() for weight, _ in loss.heads()] for name, loss in losses.items()}
-    trainer = Trainer(
-        recipe,
-        network,
-        training_data,
-        validations={},
-        preprocess=training.serving_preprocess(network, recipe),
-        out=tmp_path,
-        machine=HERE,
-    )
-    trainer.run()
+    network = training.make_network(recipe, training_data, weights="none").train()
+    preprocess = training.serving_preprocess(network, recipe)
+    return Trainer(recipe, network, training_data, validations={}, preprocess=preprocess, out=out, machine=HERE)
+
+
+def test_every_group_of_classes_gets_gradients_in_an_epoch(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    """Gradients, not changed weights: weight decay alone changes those."""
+    trainer = trainer_of(recipe, data, tmp_path)
+    norms: dict[tuple[str, int], float] = {}
+    for loaded in trainer.batches():
+        assert trainer.train_step(loaded).keys() == {task.name for task in recipe.task}
+        trainer.step += 1
+        for name, loss in trainer.network.losses.items():
+            for weight in (each.weight for each in loss.children()):  # a linear layer, or ArcFace's proxies
+                for group, rows in enumerate(weight.grad.split(list(getattr(loss, "sizes", weight.shape[:1])))):
+                    norms[name, group] = norms.get((name, group), 0.0) + rows.norm().item()
     assert trainer.step == 2
-    (line,) = read_metrics(tmp_path)
-    assert line["losses"].keys() == {task.name for task in recipe.task}
-    for name, loss in losses.items():
-        for old, (new, _) in zip(before[name], loss.heads(), strict=True):
-            assert (new != old).any(), name
+    assert len(norms) == 80  # as many as there are losses by classes
+    assert not [key for key, norm in norms.items() if norm == 0]
+
+
+def test_pairs_alone_teach_the_embedding(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+    """With margins that every pair is within: those of a network that has learnt nothing may all be outside."""
+    wide = {"positive_margins": (0.0, 4.0), "negative_margins": (0.0, 4.0)}
+    tasks = (task.model_copy(update=wide if task.loss == "pairwise" else {"weight": 0.0}) for task in recipe.task)
+    trainer = trainer_of(recipe.model_copy(update={"task": tuple(tasks)}), data, tmp_path)
+    trainer.train_step(next(trainer.batches()))
+    gradients = {name: each.grad for name, each in trainer.network.named_parameters() if each.grad is not None}
+    assert gradients["project.weight"].norm() > 0
+    assert not [name for name, each in gradients.items() if name.startswith("losses.") and each.any()]
 
 
 def test_its_plan_counts_what_it_would_train(planned: Plan) -> None:

@@ -78,7 +78,7 @@ def test_frozen_stages_stay_as_they_are_and_the_rest_learns(folded: str) -> None
 
 
 def test_at_least_one_stage_learns() -> None:
-    with pytest.raises(BadRecipe, match="The trunk has 5 stages and frozen_stages is 5"):
+    with pytest.raises(BadRecipe, match="the trunk has 5 stages and frozen_stages is 5"):
         network(("image_size = 32", "image_size = 32\nfrozen_stages = 5"))
 
 

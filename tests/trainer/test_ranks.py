@@ -156,5 +156,8 @@ def test_a_training_with_banks_and_pairs_that_was_stopped_goes_on_as_if_it_had_n
 
 def test_more_processes_than_photos_are_refused(data: Path, tmp_path: Path) -> None:
     machine = Machine(torch.device("cpu"), workers=0, threads=1, ranks=Ranks(0, 11))
-    with pytest.raises(BadRecipe, match="A batch of 10 photos has none for some of 11 processes"):
+    with pytest.raises(BadRecipe, match=r"line \d+: a batch of 10 photos has none for some of 11 processes"):
         training.train(parse_recipe(ON_RANKS, "ranks.toml"), data, tmp_path, machine=machine)
+    (tmp_path / "checkpoint.pt").touch()  # nor may they go on with a training of fewer
+    with pytest.raises(BadRecipe, match="a batch of 10 photos has none for some of 11 processes"):
+        training.train(parse_recipe(ON_RANKS, "ranks.toml"), data, tmp_path, machine=machine, resume=True)

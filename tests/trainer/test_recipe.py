@@ -77,6 +77,13 @@ def test_the_line_is_that_of_the_right_one_of_several_tables() -> None:
     assert f"line {TAGS_LINE + 1}: there is no [[dataset]] named 'shops'; there is shapes" in sentence
 
 
+def test_a_task_of_several_datasets_names_each_once_and_only_those_there_are() -> None:
+    several = 'name = "tags"\ndataset = ["shapes", '
+    line = f"line {TAGS_LINE + 1}: "
+    for other, says in (("shops", "there is no [[dataset]] named 'shops'"), ("shapes", "dataset names one twice")):
+        assert line + says in refusal('name = "tags"\ndataset = "shapes"', f'{several}"{other}"]')
+
+
 def test_arcface_belongs_on_the_embedding() -> None:
     assert "arcface works on the embedding" in refusal('loss = "multilabel_softmax"', 'loss = "arcface"')
 

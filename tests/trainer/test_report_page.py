@@ -1,6 +1,7 @@
 """The report: right about what was missed, whole in one file, safe whatever a label says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from trainer import training
 from trainer.answers import Answers, read_answers, write_answers
 from trainer.charts import line_chart, ticks
 from trainer.report import best_epoch
-from trainer.report_page import class_rows, section, thumbnail, write_report
+from trainer.report_page import CLASSES, class_rows, section, thumbnail, tiles, write_report
 from trainer.tables import TrainingData, ValidationData, read_training_data
-from trainer.validate import Nearest
+from trainer.validate import Nearest, precisions
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,24 @@ def test_classes_come_worst_first_with_what_they_are_taken_for(validation: Valid
     ]
 
 
+def test_figures_count_every_class_where_the_table_shows_only_the_worst(trained: TrainingData, tmp_path: Path) -> None:
+    names = tuple(f"class {number:03}" for number in range(CLASSES + 100))
+    gone = tuple(f"file:///no/such/{name}.jpg" for name in names)  # pictures are not the point
+    data = ValidationData(gone, gone, {"name": names}, {"name": names})
+    rows = np.arange(len(names))
+    found = np.where(rows < 50, rows[::-1], rows)  # fifty mistakes
+    cosines = np.full(len(names), 0.5, np.float32)
+    nearest = Nearest(found, cosines, rows, cosines, np.ones(len(names), bool))
+    (tile,) = tiles(shapes_recipe(), 0, data, nearest)
+    assert (
+        (tile.percent, tile.queries) == (f"{100 * precisions(data, nearest)['name']:.1f}", len(names)) == ("90.0", 500)
+    )
+    answers = Answers(1, {0: nearest})
+    write_report(tmp_path, shapes_recipe(), lines=[], data=trained, validations={0: data}, answers=answers)
+    page = (tmp_path / "report.html").read_text()
+    assert "The worst 400 of 500." in page and page.count('<td class="bar">') == CLASSES
+
+
 def test_the_page_is_one_file_and_loads_nothing(
     data: Path, validation: ValidationData, trained: TrainingData, tmp_path: Path
 ) -> None:
@@ -104,14 +123,17 @@ def test_a_photo_that_is_gone_is_no_picture() -> None:
 
 def test_answers_are_read_back_unless_the_queries_are_others(validation: ValidationData, tmp_path: Path) -> None:
     nearest = answered(validation, {1: "p2"})
-    write_answers(tmp_path, Answers(7, {0: nearest}))
+    write_answers(tmp_path, Answers(7, {0: nearest}), {0: validation})
     found = read_answers(tmp_path, {0: validation})
     assert found is not None and found.epoch == 7
     for name in ("rows", "right_rows", "readable"):
         np.testing.assert_array_equal(getattr(found.nearest[0], name), getattr(nearest, name))
     np.testing.assert_allclose(found.nearest[0].cosines, nearest.cosines, atol=1e-5)
-    fewer = ValidationData(validation.queries[1:], validation.gallery, {}, {})
-    assert read_answers(tmp_path, {0: fewer}) is None
+    # as many as before, but others: no row of the answers means what it meant
+    for part in ("queries", "gallery", "query_labels", "gallery_labels"):
+        now = getattr(validation, part)
+        turned = now[::-1] if isinstance(now, tuple) else {label: texts[::-1] for label, texts in now.items()}
+        assert read_answers(tmp_path, {0: replace(validation, **{part: turned})}) is None, part
     assert read_answers(tmp_path / "nowhere", {0: validation}) is None
     (tmp_path / "answers.json").write_text('{"format": 1, "epo')
     assert read_answers(tmp_path, {0: validation}) is None

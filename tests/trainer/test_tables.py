@@ -111,6 +111,36 @@ def test_a_grouped_task_has_classes_and_a_column_of_numbers_for_each_group(data:
         assert found == [row[column] for row in rows_of(data) if row["split"] == "train"]
 
 
+MATCHED = """
+[[dataset]]
+name = "matched"
+table = "matched.csv"
+images = "images"
+quota = 4
+
+[[task]]"""
+
+
+def test_a_task_of_several_datasets_has_one_list_of_classes(data: Path, tmp_path: Path) -> None:
+    """As for photos that were matched with known products, some of which have no labelled photo at all."""
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "matched.csv").write_text("image,product_id\n0-0.png,p5\n0-1.png,p9\n0-2.png,\n0-3.png,p0\n")
+    recipe = shapes_recipe(
+        (
+            '[[task]]\nname = "product"\ndataset = "shapes"',
+            f'{MATCHED}\nname = "product"\ndataset = ["shapes", "matched"]',
+        )
+    )
+    read = read_training_data(recipe, tmp_path / "data")
+    classes = read.classes["product"]
+    assert classes == ("p0", "p1", "p2", "p3", "p4", "p5", "p9")
+    shapes, matched = read.sets
+    rows = [row for row in rows_of(data) if row["split"] == "train"]
+    assert [classes[code] for code in shapes.labels["product"][:, 0]] == [row["product_id"] for row in rows]
+    assert matched.labels["product"].tolist() == [[5], [6], [-1], [0]]
+    assert shapes.labels.keys() == {"product", "shape", "tags"} and matched.labels.keys() == {"product"}
+
+
 def test_products_are_numbered_for_batches_by_product(data: Path) -> None:
     (found,) = read_training_data(shapes_recipe(("quota = 8", "quota = 8\nper_product = 4")), data).sets
     expected = [int(row["product_id"][1:]) for row in rows_of(data) if row["split"] == "train"]

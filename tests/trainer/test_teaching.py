@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import BadRecipe, MissingFile, WrongModel
+from engine.errors import BadRecipe, MissingFile
 from engine.vision.encoder import OpenVinoEncoder
 from engine.vision.heads import Heads
 from engine.vision.model import Model
@@ -19,7 +19,9 @@ from trainer.checkpoint import load_checkpoint
 from trainer.machine import Machine
 from trainer.network import Network
 from trainer.photos import read_photos
-from trainer.pretrain import load_learnt, pretraining_recipe
+from trainer.plan import plan
+from trainer.pretrain import pretraining_recipe
+from trainer.ranks import Ranks
 from trainer.recipe import Recipe, read_recipe
 from trainer.report import read_metrics
 from trainer.tables import read_training_data
@@ -117,9 +119,7 @@ epochs = 2
 """
 
 
-def test_pretraining_teaches_the_surest_photos_and_fine_tuning_begins_from_it(
-    teacher: Model, data: Path, tmp_path: Path
-) -> None:
+def test_pretraining_teaches_the_surest_photos(teacher: Model, data: Path, tmp_path: Path) -> None:
     recipe = student(teacher.path, PRETRAIN, ("epochs = 3", "epochs = 1"))
     listener = StopAfter(1000)
     training.train(recipe, data, tmp_path, machine=HERE, progress=listener)
@@ -134,6 +134,9 @@ def test_pretraining_teaches_the_surest_photos_and_fine_tuning_begins_from_it(
     surest = [np.argsort(-probabilities[:, c], kind="stable")[:4].tolist() for c in range(2)]
     expected = {uris[place] for places in surest for place in places}
     assert set(taught.uris) == expected
+    card = (tmp_path / "card.md").read_text()
+    assert f"The teacher was the model `{teacher.path}`" in card
+    assert f"{len(expected)} photos of `photos.csv` (`split=catalogue|val`) with the teacher's labels for shape" in card
     assert any(note.startswith("Taught:") for note in listener.notes)
 
     pretrained = load_checkpoint(tmp_path / "pretrain")
@@ -142,11 +145,33 @@ def test_pretraining_teaches_the_surest_photos_and_fine_tuning_begins_from_it(
         "shape on the trunk": ("disc", "square"),
         "shape on the embedding": ("disc", "square"),
     }
-    network = training.make_network(recipe, read_training_data(recipe, data), weights="none")
-    load_learnt(network, tmp_path / "pretrain")
-    for name, tensor in network.state_dict().items():
-        if not name.startswith("losses."):
-            assert torch.equal(tensor, pretrained.average[name]), name
+
+
+def test_fine_tuning_begins_from_what_was_pretrained_batch_norm_included(
+    teacher: Model, data: Path, tmp_path: Path
+) -> None:
+    """After a single step nothing is farther from there than the step's rate, and frozen statistics are not at all."""
+    recipe = student(
+        teacher.path,
+        PRETRAIN.replace("epochs = 2", "epochs = 8"),
+        ("epochs = 3\nema = 0.9", "epochs = 1\nepoch_steps = 1\nwarmup_epochs = 0\nweight_decay = 0"),
+        ("image_size = 32", "image_size = 32\nfreeze_batch_norm = true\nbatch_norm_photos = 20"),
+    )
+    training.train(recipe, data, tmp_path, machine=HERE)
+    pretrained, tuned = (load_checkpoint(tmp_path / name) for name in ("pretrain", "."))
+    assert pretrained is not None and tuned is not None and tuned.step == 1
+    fresh = training.make_network(recipe, read_training_data(recipe, data), weights="none").state_dict()
+    schedule, far = recipe.schedule, 0
+    for name, begun in pretrained.network.items():
+        if name.startswith("losses."):
+            continue
+        if "running_" in name:
+            assert torch.equal(tuned.network[name], begun), name
+            continue
+        rate = schedule.learning_rate if name.startswith("trunk.") else schedule.head_learning_rate
+        assert (tuned.network[name] - begun).abs().max() <= 1.01 * rate, name
+        far += int((fresh[name] - begun).abs().max() > 2 * rate)
+    assert far > 10  # so that a fresh start could not have passed
 
 
 def test_a_pretraining_that_was_stopped_goes_on_and_teaches_once(teacher: Model, data: Path, tmp_path: Path) -> None:
@@ -209,10 +234,58 @@ def test_a_model_without_its_weights_cannot_teach(teacher: Model, tmp_path: Path
         TeachingModel(Model.open(tmp_path), teacher.spec.preprocess, CPU)
 
 
-def test_a_head_that_the_teacher_lacks_is_named(teacher: Model, data: Path, tmp_path: Path) -> None:
-    recipe = student(teacher.path, PRETRAIN.replace('["shape"]', '["colour"]'))
-    with pytest.raises(WrongModel, match="has no head 'colour'; it has shape, tags"):
-        training.train(recipe, data, tmp_path, machine=HERE)
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('["shape"]', '["colour"]', "has no head 'colour'; it has shape, tags"),
+        ('table = "photos.csv"', 'table = "photo.csv"', r"There is no table .*photo\.csv"),
+        ('table = "photos.csv"', 'table = "names.csv"', "has no column 'image'; it has name, split"),
+        ('images = "images"', 'images = "pictures"', r"there is no .*pictures; correct"),
+        ('where = "split=catalogue|val"', 'where = "split=catalog"', "passes split=catalog; correct the filter"),
+        ('where = "split=catalogue|val"', 'where = "splitt=val"', "'splitt'"),
+        ("quota = 4", "quota = 1", "a batch of 1 photos has none for some of 2 processes"),
+    ],
+)
+def test_a_pretraining_that_cannot_be_is_told_with_its_line_before_anything_is_computed(
+    teacher: Model, data: Path, tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    (data / "names.csv").write_text("name,split\na,val\n")
+    assert PRETRAIN.count(old) == 1
+    recipe = student(teacher.path, PRETRAIN.replace(old, new))
+    line = recipe.source[: recipe.source.index(new, recipe.source.index("[pretrain]"))].count("\n") + 1
+    here = Machine(torch.device("cpu"), workers=0, threads=1, ranks=Ranks(0, 2 if "quota" in old else 1))
+    for what in (plan, lambda recipe, data, here: training.train(recipe, data, tmp_path, machine=here)):
+        with pytest.raises(BadRecipe, match=rf"^shapes\.toml, line {line}: .*{says}"):
+            what(recipe, data, here)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_that_cannot_teach_is_told_before_anything_is_computed(
+    teacher: Model, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "served").mkdir()
+    for name in ("model.json", "encoder.onnx", "heads.safetensors"):
+        (tmp_path / "served" / name).write_bytes((teacher.path / name).read_bytes())
+    others = (('name = "shape"\n', 'name = "form"\n'), ('name = "tags"', 'name = "t"'))
+    for recipe, key, says in (
+        (student(tmp_path / "none", "embedding = 1.0"), "model = ", "is no model"),
+        (student(tmp_path / "served", "embedding = 1.0"), "model = ", r"lacks recipe\.toml"),
+        (student(teacher.path, f"heads = 1.0\n{PRETRAIN}", *others), "heads = 1.0", "shares no head"),
+    ):
+        line = recipe.source[: recipe.source.index(key)].count("\n") + 1
+        for what in (plan, lambda recipe, data, here: training.train(recipe, data, tmp_path / "out", machine=here)):
+            with pytest.raises(BadRecipe, match=rf"^shapes\.toml, line {line}: .*{says}"):
+                what(recipe, data, HERE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_query_photos_that_are_pretrained_on_are_told(teacher: Model, data: Path, tmp_path: Path) -> None:
+    recipe = student(teacher.path, PRETRAIN)
+    listener = StopAfter(0)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(recipe, data, tmp_path, machine=HERE, progress=listener)
+    assert "Mind: 6 query photos of validation 1 are pretrained on too." in listener.notes
+    assert [each.trained_on for each in plan(recipe, data, HERE).validations] == [6]
 
 
 def test_statistics_of_batch_norm_are_taken_before_they_are_frozen(data: Path, tmp_path: Path) -> None:
@@ -235,7 +308,11 @@ def test_what_is_exported_has_the_best_epochs_weights(data: Path, tmp_path: Path
     lines = read_metrics(tmp_path)
     figures = [line["validation"]["shapes"]["product_id"] for line in lines]
     best = figures.index(max(figures))
+    assert best + 1 < len(lines)  # or the last weights would pass for the best
     assert export.model.spec.training["validation"] == lines[best]["validation"]
+    card = (tmp_path / "card.md").read_text()
+    assert f"3 epochs of adamw, of which this is epoch {best + 1}, the best by product_id." in card
+    assert f"After epoch {best + 1}:" in card
     network: Network = training.make_network(recipe, read_training_data(recipe, data), weights="none")
     kept = torch.load(tmp_path / "best.pt", weights_only=True)
     assert kept["epoch"] == best + 1

@@ -115,6 +115,19 @@ def test_the_record_has_a_line_an_epoch_and_the_figures_when_they_are_due(export
     assert all(0 <= line["waiting"] <= 1 for line in lines)
 
 
+def test_two_validations_of_a_dataset_are_recorded_apart(data: Path, tmp_path: Path) -> None:
+    second = (
+        '[[validation]]\ndataset = "shapes"\nqueries = "split=val"\ngallery = "split=train"\nlabels = ["product_id"]'
+    )
+    recipe = shapes_recipe(("epochs = 3", "epochs = 1"), ("[[validation]]", f"{second}\n\n[[validation]]"))
+    training.train(recipe, data, tmp_path, machine=HERE)
+    (line,) = read_metrics(tmp_path)
+    assert {name: set(labels) for name, labels in line["validation"].items()} == {
+        "shapes, validation 1": {"product_id"},
+        "shapes, validation 2": {"product_id", "category"},
+    }
+
+
 def test_the_model_serves_what_was_trained(export: Export, data: Path) -> None:
     recipe = shapes_recipe()
     training_data = read_training_data(recipe, data)
@@ -211,6 +224,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_what_there_was(data: Path, out
         training.train(recipe, data, tmp_path / "copy", machine=HERE)
     assert (tmp_path / "copy" / "model.json").read_bytes() == before
     assert load_checkpoint(tmp_path / "copy") is not None
+
+
+def test_a_training_begun_anew_takes_away_what_could_pass_for_its_own(
+    export: Export, data: Path, out: Path, tmp_path: Path
+) -> None:
+    record = ("checkpoint.pt", "metrics.jsonl", "best.pt", "answers.json")
+    recipe = shapes_recipe(("ema = 0.9", "ema = 0.9\ncheckpoint_minutes = 1e-9"))
+    shutil.copytree(out, tmp_path / "copy")
+    (tmp_path / "copy" / "best.pt").write_bytes(b"of another training")
+    before = {name: (tmp_path / "copy" / name).read_bytes() for name in (*record, "model.json")}
+    with pytest.raises(KeyboardInterrupt):  # before there is anything to put in its place
+        training.train(recipe, data, tmp_path / "copy", machine=HERE, progress=StopAfter(0))
+    assert before == {name: (tmp_path / "copy" / name).read_bytes() for name in before}
+    with pytest.raises(KeyboardInterrupt):  # in the first epoch
+        training.train(recipe, data, tmp_path / "copy", machine=HERE, progress=StopAfter(2))
+    assert {name for name in record if (tmp_path / "copy" / name).exists()} == {"checkpoint.pt"}
+    assert (tmp_path / "copy" / "model.json").read_bytes() == before["model.json"]
+    exported = training.export_only(recipe, data, tmp_path / "copy")
+    assert exported.model.spec.training["validation"] == {}
 
 
 def test_exporting_without_a_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:

@@ -14,22 +14,33 @@ from tests.trainer.shapes import draw_shapes, shapes_recipe
 from trainer import training
 from trainer.encoder import encode_photos
 from trainer.tables import ValidationData, read_training_data
-from trainer.validate import find_nearest, nearest_photos, precision_at_1, precisions
+from trainer.validate import Hidden, find_nearest, label_codes, nearest_photos, precision_at_1, precisions
 
 
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 1000))
-def test_the_nearest_photo_is_the_one_with_the_highest_cosine(seed: int) -> None:
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1000), block=st.sampled_from([1, 15, 2**23]))
+def test_the_nearest_photo_and_the_nearest_right_one_are_those_with_the_highest_cosines(seed: int, block: int) -> None:
     rng = np.random.default_rng(seed)
-    queries, gallery = (rng.standard_normal((n, 4)).astype(np.float32) for n in (5, 7))
-    forbidden = rng.random((5, 7)) < 0.3
-    forbidden[:, 0] = False
-    rows, cosines = nearest_photos(queries, gallery, forbidden)
-    np.testing.assert_allclose(cosines, np.einsum("qd,qd->q", queries, gallery[rows]).clip(-1, 1), rtol=1e-5)
-    for query, found in enumerate(rows):
-        scores = [float(queries[query] @ gallery[row]) for row in range(7) if not forbidden[query, row]]
-        assert not forbidden[query, found]
-        assert float(queries[query] @ gallery[found]) == pytest.approx(max(scores), rel=1e-5)
+    queries, gallery = (rng.standard_normal((n, 4)).astype(np.float32) / 4 for n in (5, 7))
+    wanted = [rng.choice(["a", "b", "c", None]) for _ in range(5)]
+    there = [rng.choice(["a", "b", None]) for _ in range(7)]
+    hidden = Hidden(rng.integers(-1, 7, 5), rng.random(7) < 0.3)
+    rows, cosines, right_rows, right_cosines = nearest_photos(
+        queries, gallery, hidden, *label_codes(wanted, there), block=block
+    )
+    for query in range(5):
+        scores = {
+            row: min(1.0, max(-1.0, float(queries[query] @ gallery[row])))
+            for row in range(7)
+            if not hidden.unreadable[row] and row != hidden.own[query]
+        }
+        right = {
+            row: score for row, score in scores.items() if wanted[query] is not None and there[row] == wanted[query]
+        }
+        assert cosines[query] == pytest.approx(max(scores.values(), default=-1), abs=1e-6)
+        assert not scores or scores[rows[query]] == pytest.approx(cosines[query], abs=1e-6)
+        assert right_cosines[query] == pytest.approx(max(right.values(), default=0), abs=1e-6)
+        assert right_rows[query] == -1 if not right else right[right_rows[query]] == pytest.approx(right_cosines[query])
 
 
 def test_queries_without_a_label_do_not_count() -> None:

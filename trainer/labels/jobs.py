@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,15 @@ from engine.vision.encoder import Encoder, OpenVinoEncoder
 from engine.vision.heads import Heads
 from engine.vision.model import Head, Model
 from trainer.labels import match, teach
-from trainer.labels.clean import CleanLabels, Interaction, Rules, clean
+from trainer.labels.clean import CleanLabels, Dropped, Interaction, Rules, clean
 from trainer.labels.match import Matches, MatchRules
-from trainer.labels.tables import SEPARATOR, Cells, check_out, read_table, write_labelled
+from trainer.labels.tables import SEPARATOR, Cells, PhotoTable, check_out, read_photo_table, write_labelled
 from trainer.photos import embed, encode_in_batches
 
 UNREADABLE = "it cannot be read"
 KNOWN = "it is in the index itself"
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoTable:
-    """What is read: a table, the folder or tar of its photos (None: in the table), the rows' filters, the photos'
-    column."""
-
-    table: Path
-    images: Path | None = None
-    where: tuple[str, ...] = ()
-    image_column: str = "image"
+GONE = "there is no such photo"
+REPEATED = "an earlier row has the same photo"
 
 
 def clean_table(
@@ -53,33 +44,41 @@ def clean_table(
     """Interactions, one a row -> `out`: one row a photo that kept labels, `label_column` holding them as `a|b`.
 
     Beside `out`: `<out>.dropped.csv` has what was dropped and why, `<out>.summary.json` the rules and the counts.
-    Without an `encoder` nothing is dropped for how photos look. Raises BadCall, BadTable, MissingFile, BadFilter.
+    Without an `encoder` nothing is dropped for how photos look. Raises BadCall, MissingFile, BadFilter; BadTable, also
+    where nothing is kept: what was dropped is written then, and `out` stays as it was.
     """
     check_out(source.table, out)
-    needed = [query_column, *([count_column] if count_column else [])]
-    rows: dict[str, int] = {}  # URI -> the first row that names the photo
+    photos = read_photo_table(source, [query_column, *([count_column] if count_column else [])])
     interactions: list[Interaction] = []
-    for number, row, uri in _rows(source, needed):
-        photo = rows.setdefault(uri, number)
-        if row[query_column] is not None:
-            count = _count(row, count_column, number, source.table) if count_column else 1
-            interactions.append(Interaction(photo, str(row[query_column]), count))
-    place = {number: place for place, number in enumerate(rows.values())}
+    gone: list[tuple[str, Dropped]] = []  # the photo's name, and what it was chosen for
+    for number, row, place in photos.rows:
+        count = _count(row, count_column, number, source.table) if count_column else 1
+        query = row[query_column]
+        if place is None:
+            unlocated = len(photos.uris) + len(gone)
+            gone.append((str(row[source.image_column] or ""), Dropped(str(query or ""), unlocated, GONE, count)))
+        elif query is not None:
+            interactions.append(Interaction(place, str(query), count))
     vectors = None
     if encoder is not None:
-        progress.start("encode photos", len(rows))
-        vectors = embed(list(rows), encoder, progress)
+        progress.start("encode photos", len(photos.uris))
+        vectors = embed(photos.uris, encoder, progress)
     progress.start("clean")
-    found = clean((Interaction(place[each.photo], each.query, each.count) for each in interactions), rules, vectors)
-    numbers = list(rows.values())
-    write_labelled(
-        source.table,
-        out,
-        {numbers[photo]: {label_column: SEPARATOR.join(texts)} for photo, texts in found.labels.items()},
-    )
-    _write_dropped(out, found, list(rows))
-    summary = {"rules": asdict(rules), "photos": len(rows), "interactions": len(interactions), **clean_summary(found)}
+    found = clean(interactions, rules, vectors)
+    found = replace(found, dropped=(*(each for _, each in gone), *found.dropped))
+    _write_dropped(out, found, [*photos.uris, *(name for name, _ in gone)])
+    summary = {
+        "rules": asdict(rules),
+        "photos": len(photos.uris),
+        "interactions": len(interactions),
+        **clean_summary(found),
+    }
     write_text(_beside(out, "summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    if not found.labels:
+        why = _beside(out, "dropped.csv")
+        raise BadTable(f"No query of {source.table} is left, so there is no {out}; see why in {why}, and ask for less.")
+    cells = {photos.numbers[photo]: {label_column: SEPARATOR.join(texts)} for photo, texts in found.labels.items()}
+    write_labelled(source.table, out, {label_column: str}, cells)
     progress.finish()
     return found
 
@@ -111,19 +110,19 @@ def match_table(
     progress: Progress = SILENT,
 ) -> Matches:
     """Unlabelled photos -> `out`: the rows whose photo is near enough to a product of the index, `label_column` naming
-    it and `distance` saying how near. Photos that are in the index themselves are left out.
+    it and `distance` saying how near. Photos that are in the index themselves are left out. The columns are there even
+    where no photo is near enough.
 
     Raises BadCall, BadTable, MissingFile, BadFilter; WrongModel where `encoder` is not the index's.
     """
     if encoder.model_id != engine.model.spec.model_id:
         raise WrongModel("The photos must be encoded by the model that the index was built with; use that one.")
     check_out(source.table, out)
-    rows = {uri: number for number, _, uri in _rows(source, [])}
-    uris = list(rows)
-    progress.start("match photos", len(uris))
+    photos = read_photo_table(source, [])
+    progress.start("match photos", len(photos.uris))
     near: dict[int, Sequence[Neighbour]] = {}
-    left_out = {UNREADABLE: 0, KNOWN: 0}
-    for batch in encode_in_batches(uris, encoder, progress):
+    left_out = {GONE: photos.gone, REPEATED: photos.repeated, UNREADABLE: 0, KNOWN: 0}
+    for batch in encode_in_batches(photos.uris, encoder, progress):
         known = [digest in engine.content_hashes for digest in batch.hashes]
         asked = [place for place in range(len(known)) if batch.readable[place] and not known[place]]
         left_out[UNREADABLE] += int((~batch.readable).sum())
@@ -133,19 +132,22 @@ def match_table(
             near |= {batch.start + place: answer for place, answer in zip(asked, answers, strict=True)}
     found = match.choose(near, rules)
     cells: dict[int, Cells] = {
-        rows[uris[each.photo]]: {label_column: each.product_id, "distance": round(each.distance, 5)}
+        photos.numbers[each.photo]: {label_column: each.product_id, "distance": round(each.distance, 5)}
         for each in found.matches
     }
-    write_labelled(source.table, out, cells)
+    write_labelled(source.table, out, {label_column: str, "distance": float}, cells)
     progress.finish()
     return Matches(found.matches, {**{reason: n for reason, n in left_out.items() if n}, **found.left_out})
 
 
 def agreement_with(source: PhotoTable, found: Matches, column: str) -> tuple[int, int]:
-    """How many matches have the product that `column` says, and how many have one there to compare with."""
-    truth = {uri: row[column] for _, row, uri in _rows(source, [column])}
-    texts = list(truth.values())
-    known = [(match.product_id, str(texts[match.photo])) for match in found.matches if texts[match.photo] is not None]
+    """How many matches have the product that `column` of the photo's row says, and how many have one there."""
+    photos = read_photo_table(source, [column])
+    cells = {number: row[column] for number, row, _ in photos.rows}
+    truth = [cells[photos.numbers[match.photo]] for match in found.matches]
+    known = [
+        (match.product_id, str(true)) for match, true in zip(found.matches, truth, strict=True) if true is not None
+    ]
     return sum(found == true for found, true in known), len(known)
 
 
@@ -167,37 +169,33 @@ def teach_table(
     chosen_heads = [_head(teacher, name) for name in heads]
     check_out(source.table, out)
     predictor = Heads.open(teacher)
-    rows = {uri: number for number, _, uri in _rows(source, [])}
-    progress.start("teach", len(rows))
+    photos = read_photo_table(source, [], by_address=True)  # a photo taught twice is but two examples
+    if photos.gone or photos.repeated:
+        progress.note(
+            f"Left out: {photos.gone} rows without a photo, {photos.repeated} whose photo an earlier one has."
+        )
+    progress.start("teach", len(photos.uris))
     parts: dict[str, list[tuple[Any, Any]]] = {name: [] for name in heads}
-    for batch in encode_in_batches(list(rows), OpenVinoEncoder(teacher), progress):
+    for batch in encode_in_batches(photos.uris, OpenVinoEncoder(teacher), progress):
         probabilities = predictor.probabilities(batch.encoded.features)
         for name in heads:
             classes, figures = teach.likeliest(probabilities[name], classes_per_photo)
             classes[~batch.readable] = -1
             parts[name].append((classes, figures))
-    numbers = list(rows.values())
     taught: dict[int, dict[str, str | float | None]] = {}
     counts = {}
     for head in chosen_heads:
         classes, figures = (np.concatenate(each) for each in zip(*parts[head.name], strict=True))
         chosen = teach.choose(teach.Candidates(classes, figures), photos_per_class)
         counts[head.name] = sum(map(bool, chosen))
-        for number, places in zip(numbers, chosen, strict=True):
+        for number, places in zip(photos.numbers, chosen, strict=True):
             if places:
                 taught.setdefault(number, {})[head.name] = _joined([head.classes[place] for place in places])
     if not taught:
         raise BadTable(f"The teacher could not read a single photo of {source.table}; correct its images.")
-    write_labelled(source.table, out, taught)
+    write_labelled(source.table, out, dict.fromkeys(heads, str), taught)
     progress.finish()
     return counts
-
-
-def _rows(source: PhotoTable, needed: Sequence[str]) -> list[tuple[int, Row, str]]:
-    rows = list(read_table(source.table, source.images, source.where, needed, source.image_column))
-    if not rows:
-        raise BadTable(f"{source.table} has no row that passes {' and '.join(source.where)}; correct --where.")
-    return rows
 
 
 def _count(row: Row, column: str, number: int, table: Path) -> int:
