@@ -14,7 +14,7 @@ from engine.search.exact import best_photos
 from engine.search.gallery import Gallery
 from engine.search.group import PHOTOS_LIKELY, Ranking, best_products
 from engine.search.plan import COMPARISON_COST, MEASURED_AT, RERANK_COST, TARGET, Path, cost_in_place, scaled
-from engine.search.rerank import cosines
+from engine.search.rerank import best_of, cosines
 from engine.search.selection import Selection
 from engine.search.survivors import SurvivorScan
 from engine.telemetry import Stopwatch
@@ -67,19 +67,19 @@ class Scan:
         if COMPARISON_COST * len(rows) <= cost_in_place(len(rows), gallery.rows):
             return self._everything(rows)
         depth, need = PHOTOS_LIKELY * self.need, min(self.need, selection.matching)
-        while True:
-            depth = min(depth, len(rows))
+        best = None
+        while best is None:
             with self.watch.stage("rerank"):
-                best = best_photos(gallery, self.queries, selection, depth)
-            ranking = self._ranked(best, self._compared(best))
-            if len(ranking) >= need or depth == len(rows):
-                return Found(ranking, "exact", gallery.lists, len(rows), len(rows), 1.0)
+                best = best_photos(gallery, self.queries, selection, min(depth, len(rows)), need)
             depth *= DEEPER
+        ranking = self._ranked(best, self._compared(best))
+        return Found(ranking, "exact", gallery.lists, len(rows), len(rows), 1.0)
 
     def _everything(self, rows: Ints) -> Found:
         """Compares all of `rows` (rising)."""
-        ranking = self._ranked(rows, self._compared(rows))
-        return Found(ranking, "exact", self.gallery.lists, len(rows), len(rows), 1.0)
+        with self.watch.stage("rerank"):
+            best, scores = best_of(self.gallery, rows, self.queries, self.need)
+        return Found(self._ranked(best, scores), "exact", self.gallery.lists, len(rows), len(rows), 1.0)
 
     def _nearest_lists(self) -> Found:
         """Without a filter: the codes of the nearest lists, then the rows with the best of them."""
