@@ -53,9 +53,9 @@ def best_products(
     return best_per_product(ordinals, rows, scores)
 
 
-def decide(ordinals: NDArray[np.integer], scores: NDArray[np.float32], need: int) -> bool:
+def decide(ordinals: NDArray[np.integer], scores: NDArray[np.float32], need: int, error: float = ROUNDING) -> bool:
     """Whether the photos with the greatest scores ([n] products of these, and scores, falling) decide which are the
-    `need` best products: whatever is not among them stands below."""
+    `need` best products: whatever is not among them stands below, though scores may be off by `error`."""
     _, firsts = np.unique(ordinals, return_index=True)  # each product's best photo
     products = scores[np.sort(firsts)]
-    return len(products) >= need and bool(products[need - 1] > scores[-1] + ROUNDING)
+    return len(products) >= need and bool(products[need - 1] > scores[-1] + 2 * error)
