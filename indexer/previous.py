@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.catalogue.changes import check_reached
 from engine.errors import DamagedFile, IndexMissing, UnsupportedFormat, WrongCatalogue
 from engine.storage.generation import generation_names, generation_path, read_current
 from engine.storage.manifest import Manifest
@@ -180,8 +181,4 @@ def check_catalogue(index_dir: Path, manifest: Manifest, stock: Stock) -> None:
         raise WrongCatalogue(
             f"{index_dir} belongs to another catalogue than {stock.name}; name that one, or another directory."
         )
-    if manifest.change_number > stock.change_number:
-        raise WrongCatalogue(
-            f"{index_dir} was built after change {manifest.change_number}, and {stock.name} is at change "
-            f"{stock.change_number}: an older copy; bring back the newer one, or name another directory."
-        )
+    check_reached(manifest.change_number, stock.change_number, stock.name)

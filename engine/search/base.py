@@ -15,6 +15,7 @@ from engine.search.look import Eyes
 from engine.search.selection import Selection, Selections, select
 from engine.search.similar import Attributes
 from engine.storage.generation import Generation
+from engine.storage.gpu import DeviceRows
 from engine.storage.products import Products
 from engine.vision.encoder import Encoder, OpenVinoEncoder
 from engine.vision.heads import Heads
@@ -26,11 +27,11 @@ Ints = NDArray[np.int64]
 class Base:
     """An opened generation and its model. Immutable; only what is found again and again is kept."""
 
-    def __init__(self, generation: Generation, eyes: Eyes, model: Model) -> None:
+    def __init__(self, generation: Generation, eyes: Eyes, model: Model, device: DeviceRows | None = None) -> None:
         self.generation = generation
         self.model = model
         self.eyes = eyes
-        self.gallery = Gallery(generation)
+        self.gallery = Gallery(generation, device)
         self._see(generation.products)
 
     @classmethod
@@ -40,12 +41,14 @@ class Base:
         encoder: Encoder | None = None,
         *,
         threads: int = 0,
+        gpu: bool = False,
         before: "Base | None" = None,
     ) -> "Base":
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores).
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); with `gpu`
+        the rows are copied to a GPU.
 
         The model and encoder of `before`, the generation that answered so far, are used again where they are the same.
-        Raises WrongModel where the encoder's vectors are not those of the index.
+        Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
         """
         model_id = generation.manifest.model_id
         if encoder is not None and encoder.model_id != model_id:
@@ -53,13 +56,15 @@ class Base:
                 f"The index was built with the model {model_id[:12]}, not {encoder.model_id[:12]}; "
                 "search with that model, or build the index again with this one."
             )
+        rows = (shard.vectors for shard in generation.shards)
+        device = DeviceRows.on_gpu(generation.manifest.dim, rows) if gpu else None
         if before is not None and before.model.spec.model_id == model_id:
-            return cls(generation, before.eyes, before.model)
+            return cls(generation, before.eyes, before.model, device)
         model = Model.open(generation.model_path)
         opener: Callable[[], Encoder] = (
             (lambda: OpenVinoEncoder(model, threads=threads)) if encoder is None else (lambda: encoder)
         )
-        return cls(generation, Eyes(Heads.open(model), opener), model)
+        return cls(generation, Eyes(Heads.open(model), opener), model, device)
 
     @cached_property
     def absent(self) -> Ints:

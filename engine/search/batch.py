@@ -11,6 +11,7 @@ from engine.search.group import Ranking, best_per_product
 from engine.search.plan import scaled
 from engine.search.rerank import cosines_each
 from engine.search.scan import Scan
+from engine.storage.gpu import MOST
 from engine.telemetry import Stopwatch
 
 Floats = NDArray[np.float32]
@@ -32,7 +33,11 @@ def nearest_photos(
 
     def find(start: int, end: int) -> tuple[Floats, Ints]:
         part = queries[start:end]
-        _, rows = nearest_codes(gallery, part, lists, min(looks, gallery.rows))
+        depth = min(looks, gallery.rows)
+        if gallery.device is not None and depth <= MOST:
+            _, rows = gallery.device.search(part, depth)
+        else:
+            _, rows = nearest_codes(gallery, part, lists, depth)
         if gallery.alive is not None:
             rows[~gallery.alive[rows]] = -1
         return _first(cosines_each(gallery, rows, part), rows, k)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.search.misses import Misses
 from engine.storage.generation import Generation
+from engine.storage.gpu import DeviceRows
 from engine.storage.shard import Shard
 
 Ints = NDArray[np.int64]
@@ -24,14 +25,15 @@ class Gallery:
     """What can be found of a generation: rows of photos, and the products that they show.
 
     `alive` bool [rows] is False where a photo was deleted since the generation was built; None: none was. `products`
-    counts those with a photo that is left; `rows` counts all rows, deleted ones too.
+    counts those with a photo that is left; `rows` counts all rows, deleted ones too. `device`: the same on a GPU.
     """
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, device: DeviceRows | None = None) -> None:
         shards = generation.shards
         bases = np.cumsum([0, *(shard.rows for shard in shards)], dtype=np.int64)
         starts = [base + shard.list_offsets[:-1] for base, shard in zip(bases, shards, strict=False)]
         self.generation = generation
+        self.device = device
         self.lists: int = generation.manifest.lists
         self.products: int = generation.products.count  # each of them has a photo
         calibration = generation.manifest.filter_calibration

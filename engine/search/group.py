@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PHOTOS_LIKELY = 8  # photos of one product among the best, seldom more
+ROUNDING = 1e-6  # that sums in another order may differ by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,3 +51,11 @@ def best_products(
         if len(ranking) >= need:
             return ranking
     return best_per_product(ordinals, rows, scores)
+
+
+def decide(ordinals: NDArray[np.integer], scores: NDArray[np.float32], need: int, error: float = ROUNDING) -> bool:
+    """Whether the photos with the greatest scores ([n] products of these, and scores, falling) decide which are the
+    `need` best products: whatever is not among them stands below, though scores may be off by `error`."""
+    _, firsts = np.unique(ordinals, return_index=True)  # each product's best photo
+    products = scores[np.sort(firsts)]
+    return len(products) >= need and bool(products[need - 1] > scores[-1] + 2 * error)

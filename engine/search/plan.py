@@ -9,9 +9,8 @@ Path = Literal["lists", "exact", "filtered lists", "nothing"]
 MEASURED_AT = 10  # the k for which an index's depth and filter budget were measured
 RERANK_COST = 12  # codes scanned in the time in which one float16 row is compared (Lookalike default)
 COMPARISON_COST = 7  # codes scanned under a filter in the time in which one gathered row is compared
-PASSED_OVER = (
-    12  # rows that a filter is asked about in the time in which one code is scanned, or one row compared in place
-)
+IN_PLACE_COST = 2  # the same for a row that is compared where it is mapped, on all cores
+PASSED_OVER = 5  # rows on the way there that a filter is asked about in the time in which one code is scanned
 TARGET = 0.98  # recall@10 to reach where nothing else was asked
 
 
@@ -31,7 +30,7 @@ def codes_are_cheaper(survivors: int, scanned: int, depth: int) -> bool:
 
 def cost_in_place(survivors: int, rows: int) -> int:
     """What comparing all survivors of a filter costs, in codes scanned, where `rows` photos are passed over."""
-    return survivors + rows // PASSED_OVER
+    return IN_PLACE_COST * survivors + rows // PASSED_OVER
 
 
 def products_needed(k: int, *, similar: bool) -> int:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from engine.search.codes import Lists, best_codes
 from engine.search.exact import best_photos
 from engine.search.gallery import Gallery
-from engine.search.group import PHOTOS_LIKELY, Ranking, best_products
+from engine.search.group import PHOTOS_LIKELY, Ranking, best_products, decide
 from engine.search.plan import COMPARISON_COST, MEASURED_AT, RERANK_COST, TARGET, Path, cost_in_place, scaled
-from engine.search.rerank import cosines
+from engine.search.rerank import best_of, cosines
 from engine.search.selection import Selection
 from engine.search.survivors import SurvivorScan
+from engine.storage.gpu import ERROR, MOST, DeviceRows
 from engine.telemetry import Stopwatch
 
 Floats = NDArray[np.float32]
@@ -53,7 +54,8 @@ class Scan:
     def find(self, selection: Selection | None) -> Found:
         """The best products of those that are selected, or of all."""
         if selection is None:
-            return self._nearest_lists()
+            device = self.gallery.device
+            return (device and self._on_device(device)) or self._nearest_lists()
         if selection.matching == 0:
             nothing = np.empty(0, np.int64)
             return Found(Ranking(nothing, nothing, np.empty(0, np.float32)), "nothing", 0, 0, 0, None)
@@ -67,19 +69,19 @@ class Scan:
         if COMPARISON_COST * len(rows) <= cost_in_place(len(rows), gallery.rows):
             return self._everything(rows)
         depth, need = PHOTOS_LIKELY * self.need, min(self.need, selection.matching)
-        while True:
-            depth = min(depth, len(rows))
+        best = None
+        while best is None:
             with self.watch.stage("rerank"):
-                best = best_photos(gallery, self.queries, selection, depth)
-            ranking = self._ranked(best, self._compared(best))
-            if len(ranking) >= need or depth == len(rows):
-                return Found(ranking, "exact", gallery.lists, len(rows), len(rows), 1.0)
+                best = best_photos(gallery, self.queries, selection, min(depth, len(rows)), need)
             depth *= DEEPER
+        ranking = self._ranked(best, self._compared(best))
+        return Found(ranking, "exact", gallery.lists, len(rows), len(rows), 1.0)
 
     def _everything(self, rows: Ints) -> Found:
         """Compares all of `rows` (rising)."""
-        ranking = self._ranked(rows, self._compared(rows))
-        return Found(ranking, "exact", self.gallery.lists, len(rows), len(rows), 1.0)
+        with self.watch.stage("rerank"):
+            best, scores = best_of(self.gallery, rows, self.queries, self.need)
+        return Found(self._ranked(best, scores), "exact", self.gallery.lists, len(rows), len(rows), 1.0)
 
     def _nearest_lists(self) -> Found:
         """Without a filter: the codes of the nearest lists, then the rows with the best of them."""
@@ -106,6 +108,22 @@ class Scan:
             if nprobe == gallery.lists:
                 return self._everything(gallery.rows_left())
             nprobe, depth = min(2 * nprobe, gallery.lists), min(DEEPER * depth, gallery.rows)
+
+    def _on_device(self, device: DeviceRows) -> Found | None:
+        """Compares all photos on a GPU; None where those that it can tell of do not decide the best products."""
+        gallery, need = self.gallery, max(1, min(self.need, self.gallery.products))
+        depth = PHOTOS_LIKELY * self.need
+        while depth <= MOST:
+            with self.watch.stage("scan"):
+                photos = device.best_photos(self.queries, min(depth, gallery.rows), gallery.alive)
+            if depth >= gallery.rows or all(
+                decide(gallery.ordinals[rows], scores, need, ERROR) for scores, rows in photos
+            ):
+                rows = np.unique(np.concatenate([rows for _, rows in photos]))
+                ranking = self._ranked(rows, self._compared(rows))
+                return Found(ranking, "exact", gallery.lists, gallery.rows, len(rows), 1.0)
+            depth *= DEEPER
+        return None
 
     def _nearest_survivors(self, selection: Selection) -> Found:
         """With a filter that many photos pass: the lists that are expected to hold results."""

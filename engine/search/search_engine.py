@@ -39,13 +39,16 @@ MANY_LIVE_PHOTOS = 20_000  # compared one by one in every search: milliseconds b
 class SearchEngine:
     """Answers queries, each from one immutable snapshot; safe to share between threads."""
 
-    def __init__(self, generation: Generation, encoder: Encoder | None = None, *, threads: int = 0) -> None:
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores).
+    def __init__(
+        self, generation: Generation, encoder: Encoder | None = None, *, threads: int = 0, gpu: bool = False
+    ) -> None:
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores). With `gpu`
+        searches without a filter compare every row there, in as many bytes of its memory as the rows have.
 
-        Raises WrongModel where the encoder's vectors are not those of the index.
+        Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
         """
-        self._encoder, self._threads = encoder, threads
-        self._snapshot: Snapshot | None = Snapshot(Base.open(generation, encoder, threads=threads))
+        self._encoder, self._threads, self._gpu = encoder, threads, gpu
+        self._snapshot: Snapshot | None = Snapshot(Base.open(generation, encoder, threads=threads, gpu=gpu))
         self._follower: Follower | None = None
         self._looking = Lock()
         self._thread: Thread | None = None
@@ -62,6 +65,7 @@ class SearchEngine:
         catch_up: bool = True,
         encoder: Encoder | None = None,
         threads: int = 0,
+        gpu: bool = False,
     ) -> Self:
         """Opens the generation of `index_dir` that answers.
 
@@ -72,10 +76,13 @@ class SearchEngine:
         of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
         at once and the thread brings the rest.
 
-        Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with a catalogue also MissingFile, Unavailable,
-        WrongCatalogue where the index is not that catalogue's, LogTrimmed where it is too old to be followed from.
+        With `gpu` searches without a filter compare every row there, in as many bytes of its memory as the rows have.
+
+        Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with `gpu` Unavailable where there is none that
+        FAISS can use or it is too small; with a catalogue also MissingFile, Unavailable, WrongCatalogue where the index
+        is not that catalogue's, LogTrimmed where it is too old to be followed from.
         """
-        engine = cls(open_index(Path(index_dir), allow_damaged=True), encoder, threads=threads)
+        engine = cls(open_index(Path(index_dir), allow_damaged=True), encoder, threads=threads, gpu=gpu)
         if catalogue is None:
             return engine
         try:
@@ -149,7 +156,7 @@ class SearchEngine:
         self._thread.start()
 
     def _open_base(self, generation: Generation, before: Base) -> Base:
-        return Base.open(generation, self._encoder, threads=self._threads, before=before)
+        return Base.open(generation, self._encoder, threads=self._threads, gpu=self._gpu, before=before)
 
     def _look_once(self, follower: Follower) -> bool:
         """One step of the follower; False if there was nothing new."""

@@ -15,7 +15,7 @@ from engine.search.gallery import Gallery
 from engine.search.group import Ranking, best_products
 from engine.search.misses import Misses
 from engine.search.plan import COMPARISON_COST, codes_are_cheaper, cost_in_place, scaled
-from engine.search.rerank import cosines
+from engine.search.rerank import best_of
 from engine.search.selection import Selection
 from engine.telemetry import Stopwatch
 
@@ -158,9 +158,8 @@ class SurvivorScan:
         if not len(rows):
             return
         with self.watch.stage("rerank"):
-            rows = np.sort(rows)
-            scores = cosines(self.gallery, rows, self.queries)
-        self.rows_reranked += len(rows)
+            self.rows_reranked += len(rows)
+            rows, scores = best_of(self.gallery, np.sort(rows), self.queries, self.need)
         with self.watch.stage("group"):
             self._rows = np.concatenate([self._rows, rows])
             self._scores = np.concatenate([self._scores, scores])

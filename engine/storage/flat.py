@@ -1,7 +1,6 @@
-"""All rows of a shard compared with a query, by FAISS's float16 kernel, where they are mapped: no copy is made.
+"""float16 rows compared with queries by FAISS's kernel, where they lie: mapped from a file, or gathered.
 
-It widens and multiplies in registers and is five times as fast a row as gathering rows and widening them in numpy, as
-long as most rows that it passes are wanted: the filter is asked for every row.
+It widens and multiplies in registers, which is several times as fast a row as widening them in numpy first.
 """
 
 from functools import cache
@@ -31,17 +30,26 @@ class FlatRows:
         and rows [q, depth], -1 where there are fewer. Safe from many threads at once.
         """
         rows = self._vectors[start : start + CHUNK]
-        index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-        place = faiss.swig_ptr(rows.view(np.uint8))
-        index.codes = faiss.MaybeOwnedVectorUInt8.create_view(place, rows.nbytes, _borrower()[0].codes.owner)
-        index.ntotal, index.is_trained = len(rows), True
-        bits = allowed[start // 8 : -(-(start + len(rows)) // 8)]
-        use_threads(len(queries))
-        scores, found = index.search(
-            np.ascontiguousarray(queries), depth, params=faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-        )
+        # the filter is asked for every row: this is for filters that many rows pass
+        scores, found = best_rows(rows, queries, depth, allowed[start // 8 : -(-(start + len(rows)) // 8)])
         found[found >= 0] += start
         return scores, found
+
+
+def best_rows(
+    rows: NDArray[np.float16], queries: Floats, depth: int, allowed: NDArray[np.uint8] | None = None
+) -> tuple[Floats, Ints]:
+    """Of float16 rows [n, dim] in one piece the `depth` with the greatest inner products with each of `queries`
+    [q, dim]: these [q, depth], falling, and the rows [q, depth], -1 where there are fewer. `allowed` as `allow` makes
+    it leaves only some."""
+    index = faiss.IndexScalarQuantizer(rows.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    place = faiss.swig_ptr(rows.view(np.uint8))
+    index.codes = faiss.MaybeOwnedVectorUInt8.create_view(place, rows.nbytes, _borrower()[0].codes.owner)
+    index.ntotal, index.is_trained = len(rows), True
+    use_threads(len(queries))
+    some = None if allowed is None else faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed))
+    scores, found = index.search(np.ascontiguousarray(queries), depth, params=some)
+    return scores, found
 
 
 @cache

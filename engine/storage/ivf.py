@@ -11,7 +11,7 @@ needed. FAISS loads the codes into memory (fast-scan lists cannot be mapped); ve
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from threading import local
 
@@ -45,7 +45,7 @@ class Quantizer:
         if isinstance(trained, faiss.IndexPreTransform):
             self._rotation = faiss.downcast_VectorTransform(trained.chain.at(0))
             trained = faiss.downcast_index(trained.index)
-        self._trained = trained
+        self.trained = trained
         self._centroids = _centroids(trained)
         self.codec = codec
         self.dim: int = trained.d
@@ -73,12 +73,12 @@ class Quantizer:
             best = best[similarities[best].argsort()[::-1]]
             return similarities[best][None], best[None]
         use_threads(len(queries))
-        found, lists = self._trained.quantizer.search(self._turned(queries), n)
+        found, lists = self.trained.quantizer.search(self.turned(queries), n)
         return found, lists
 
     def similarities(self, queries: Floats) -> Floats:
         """[q, dim] -> [q, lists], of every query to every centroid."""
-        turned = self._turned(queries)
+        turned = self.turned(queries)
         if len(queries) > 1:
             several: Floats = turned @ self._centroids.T
             return several
@@ -87,21 +87,26 @@ class Quantizer:
         return one
 
     def assign(self, vectors: NDArray[np.floating]) -> Ints:
-        """[n, dim] -> the list of each vector, [n]; float16 and mapped arrays are read a block at a time."""
+        """[n, dim] -> the list of each vector, [n]; float16 and mapped arrays are read a block at a time.
+
+        On a GPU where FAISS has one.
+        """
         lists = np.empty(len(vectors), np.int64)
         use_threads(len(vectors))
         for start in range(0, len(vectors), BLOCK):
             block = slice(start, start + BLOCK)
-            # as FAISS itself does it in `add`, on which the order of the rows rests
-            lists[block] = self._trained.quantizer.search(self._turned(vectors[block]), 1)[1][:, 0]
+            lists[block] = self._assigner.search(self.turned(vectors[block]), 1)[1][:, 0]
         return lists
 
-    def empty_codes(self) -> "ShardCodes":
-        """Codes of a shard without rows, to be filled with `add` and saved."""
-        return ShardCodes(self)
+    @cached_property
+    def _assigner(self) -> faiss.Index:
+        coarse = self.trained.quantizer
+        # codes of one bit are added by FAISS's own assignment, from which a GPU's may differ where two are as near
+        on_processor = isinstance(self.trained, faiss.IndexIVFRaBitQFastScan) or not faiss.get_num_gpus()
+        return coarse if on_processor else faiss.index_cpu_to_all_gpus(coarse)
 
-    def _turned(self, vectors: NDArray[np.floating]) -> Floats:
-        """Vectors as the codes have them: rotated where the codec asks for it."""
+    def turned(self, vectors: NDArray[np.floating]) -> Floats:
+        """Vectors as the codes have them, float32: rotated where the codec asks for it."""
         rows = _rows(vectors)
         if self._rotation is None:
             return rows
@@ -113,7 +118,7 @@ class ShardCodes:
     """The inverted lists of one shard: codes whose ids are the rows 0..n-1."""
 
     def __init__(self, quantizer: Quantizer) -> None:
-        self._index = _like(quantizer._trained)
+        self._index = empty_like(quantizer.trained)
         self._quantizer = quantizer  # the index points at its centroids without owning them
 
     @classmethod
@@ -126,10 +131,14 @@ class ShardCodes:
             raise _damaged(path, wrong) from None
         if lists.nlist != quantizer.lists or lists.code_size != codes._index.invlists.code_size:
             raise _damaged(path, "its lists are those of another quantizer")
-        codes._index.replace_invlists(lists, True)
-        lists.this.disown()  # the index frees them now
-        codes._index.ntotal = lists.compute_ntotal()
+        codes.take(lists)
+        lists.this.disown()
         return codes
+
+    def take(self, lists: faiss.InvertedLists) -> None:
+        """Makes these lists the shard's own, which the index frees in the end."""
+        self._index.replace_invlists(lists, True)
+        self._index.ntotal = lists.compute_ntotal()
 
     def save(self, path: Path) -> None:
         """Writes `shard-NNNN.faiss`: the lists alone, since the quantizer is in a file of its own."""
@@ -161,17 +170,12 @@ class ShardCodes:
         size = lists.list_size(number)
         return faiss.rev_swig_ptr(lists.get_ids(number), size).copy() if size else np.empty(0, np.int64)
 
-    def add(self, vectors: NDArray[np.floating]) -> None:
-        """Appends [n, dim] as the next n rows. They must come in list order over all calls."""
-        use_threads(len(vectors))
-        self._index.add(self._quantizer._turned(vectors))
-
     def search(self, query: Floats, nprobe: int, depth: int) -> tuple[Floats, Ints]:
         """`scan` of the `nprobe` nearest lists, which are found on the way: [1, dim] -> scores and rows [1, depth].
 
         For one query, two calls from Python and what lies between them take a third of the time.
         """
-        turned = self._quantizer._turned(query)
+        turned = self._quantizer.turned(query)
         scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)
         pointers = (faiss.swig_ptr(scores), faiss.swig_ptr(rows))
         use_threads(1)
@@ -193,7 +197,7 @@ class ShardCodes:
         Returns scores [q, depth], the inner products with the coded vectors, and rows [q, depth]; -1 pads the rows
         where fewer were found. Safe from many threads at once.
         """
-        queries, lists = self._quantizer._turned(queries), np.ascontiguousarray(lists, np.int64)
+        queries, lists = self._quantizer.turned(queries), np.ascontiguousarray(lists, np.int64)
         similarities = _rows(similarities)
         count, nprobe = lists.shape
         assert queries.shape == (count, self._index.d) and similarities.shape == lists.shape
@@ -265,7 +269,7 @@ def _centroids(index: faiss.IndexIVF) -> Floats:
     return centroids
 
 
-def _like(trained: faiss.IndexIVF) -> faiss.IndexIVF:
+def empty_like(trained: faiss.IndexIVF) -> faiss.IndexIVF:
     """An index without rows that shares the centroids of a trained one, and has its codec.
 
     `clone_index` would copy the centroids for every shard.

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.errors import DamagedFile
+from engine.storage.codes_writer import CodesWriter
 from engine.storage.files import link, replacing
 from engine.storage.flat import FlatRows
 from engine.storage.ivf import BLOCK, Quantizer, ShardCodes
@@ -188,7 +189,7 @@ def write_shard(
     else:
         lists = assign(quantizer, vectors)
         order = np.argsort(lists, kind="stable")
-        codes = _write_vectors(vectors_path, quantizer, vectors, order)
+        codes = _write_vectors(vectors_path, quantizer, vectors, lists, order)
         _check_order(codes, np.bincount(lists, minlength=quantizer.lists))
         codes.save(codes_path)
     _write_rows(rows_path, photos, chosen[order])
@@ -202,16 +203,18 @@ def assign(quantizer: Quantizer, vectors: Vectors) -> NDArray[np.int32]:
     return lists
 
 
-def _write_vectors(path: Path, quantizer: Quantizer, vectors: Vectors, order: NDArray[np.int64]) -> ShardCodes:
-    codes = quantizer.empty_codes()
+def _write_vectors(
+    path: Path, quantizer: Quantizer, vectors: Vectors, lists: NDArray[np.int32], order: NDArray[np.int64]
+) -> ShardCodes:
+    codes = CodesWriter(quantizer)
     with replacing(path) as partial:
         target = np.lib.format.open_memmap(partial, "w+", np.float16, (len(vectors), quantizer.dim))
         for block in _blocks(len(vectors)):
             rows = vectors[order[block]]
             target[block] = rows
-            codes.add(rows.astype(np.float32))
+            codes.add(rows, lists[order[block]])
         target.flush()
-    return codes
+    return codes.finish()
 
 
 def _write_rows(path: Path, photos: PhotoRows, order: NDArray[np.int64]) -> None:

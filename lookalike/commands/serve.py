@@ -17,8 +17,17 @@ from lookalike.console import remark, say
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests answered at the same time."
 )
+@click.option("--gpu", is_flag=True, help="Compare all photos on a GPU where a search has no filter.")
 def command(
-    *, index_dir: Path, catalogue: str | None, host: str, port: int, page_port: int, no_page: bool, threads: int
+    *,
+    index_dir: Path,
+    catalogue: str | None,
+    host: str,
+    port: int,
+    page_port: int,
+    no_page: bool,
+    threads: int,
+    gpu: bool,
 ) -> None:
     """Serve the search API and the page until Ctrl-C or SIGTERM."""
     from PIL import Image
@@ -37,7 +46,7 @@ def command(
     if not no_page:
         require_page()
     # what changed since the index was built comes while the index answers: there may be photos to encode
-    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False) as engine:
+    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, gpu=gpu) as engine:
         remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
         # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
         engine.look(Query(photo=Image.new("RGB", (16, 16))))

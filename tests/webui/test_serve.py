@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
+import faiss
 import httpx
 import pytest
 
@@ -187,3 +188,15 @@ def test_an_index_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pyte
     assert said.out == ""
     assert len(said.err.splitlines()) == 1
     assert "lookalike index" in said.err
+
+
+def test_a_gpu_that_is_not_there_is_one_sentence(
+    built_shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    with pytest.raises(SystemExit) as left:
+        main(["serve", "--index", str(built_shop.index), "--no-page", "--gpu"])
+    assert left.value.code == 1
+    assert capsys.readouterr().err == (
+        "Error: FAISS sees no GPU; install lookalike[gpu] in place of [cpu] on a machine that has one, or go without.\n"
+    )

@@ -222,3 +222,29 @@ def test_where_nearly_all_survivors_were_deleted_the_rest_is_found(world: World)
     with comparing("never"):
         asked = [Query(vector=query, k=k, mode="exact", filter=everything) for k in (1, 10, 100, 500)]
         assert np.mean([world.check(each, query[None])[1] for each in asked]) >= 0.97
+
+
+@pytest.mark.parametrize("in_place", ["always", "never"])
+def test_what_is_near_to_one_photo_of_a_product_is_not_crowded_out_by_another_product_there(
+    tmp_path: Path, in_place: InPlace
+) -> None:
+    """The asked one has two photos. By the first lie a hundred of one product and one of "near", by the second many
+    products which are all farther away."""
+    rng = np.random.default_rng(0)
+    first, second = np.eye(DIM)[:2]
+    aside = np.pad(unit(rng.standard_normal((201, DIM - 2))), ((0, 0), (2, 0)))
+    photos = [
+        (0, first),
+        (0, second),
+        *((1, first + 0.25 * one) for one in aside[:100]),
+        (2, first + 0.4 * aside[100]),
+        *((3 + number, second + 0.8 * one) for number, one in enumerate(aside[101:])),
+    ]
+    products = [Product(f"p{number:03}", None, {"share": 0.5}) for number in range(103)]
+    vectors = unit(np.stack([vector for _, vector in photos])).astype(np.float16)
+    owners = np.array([owner for owner, _ in photos])
+    contents = Contents(FACETS[:1], products, owners, vectors)
+    every = Range("share", low=0.0)
+    with write_index(tmp_path, contents, tiny_model(tmp_path / "m", dim=DIM), lists=1) as engine, comparing(in_place):
+        answer = engine.search(Query(product_id="p000", k=2, mode="similar", filter=every))
+    assert answer.similar is not None and [hit.product_id for hit in answer.similar] == ["p001", "p002"]
