@@ -10,7 +10,7 @@ from engine.vision.preprocess import Preprocess
 from trainer.answers import read_answers
 from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
-from trainer.checkpoint import FILE, load_best, load_checkpoint, require_same
+from trainer.checkpoint import FILE, load_best, load_checkpoint, require_same, require_shared
 from trainer.export import CHECK_PHOTOS, Export, export_model
 from trainer.loop import Trainer
 from trainer.machine import Machine
@@ -53,6 +53,8 @@ def train(
     progress.finish()
     _note_leaks(training_data, validations, progress)
     going_on = resume and (out / FILE).is_file()
+    if resume:
+        require_shared(going_on, out, machine.ranks)
     # a resumed network gets its weights from the checkpoint, one that is pretrained here from that
     begins_bare = going_on or recipe.pretrain is not None
     network = make_network(recipe, training_data, weights="none" if begins_bare else weights or recipe.trunk.weights)
