@@ -122,7 +122,9 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def under_torchrun(*command: str) -> subprocess.CompletedProcess[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(SIZE)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run([*torchrun, *command], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*torchrun, *command], env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
 
 
 def test_a_rank_that_fails_ends_without_taking_leave_and_ends_the_others() -> None:
