@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from lookalike.console import say, show_table
 
 if TYPE_CHECKING:
-    from trainer.plan import Cost, Plan
+    from trainer.cost import Cost
+    from trainer.plan import Plan
 
 
 def show_plan(plan: "Plan") -> None:

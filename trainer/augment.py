@@ -230,10 +230,12 @@ def step_seed(seed: int, step: int) -> int:
     return seed_of(seed, 0, step)
 
 
-def check_readable(loaded: LoadedBatch) -> None:
-    """TrainingFailed where hardly a photo of the batch can be read: then the folder is wrong, not the photos."""
-    if len(loaded.unreadable) * 2 > len(loaded.draws):
+def check_readable(unreadable: Sequence[str], photos: int) -> None:
+    """TrainingFailed where hardly a photo of the batch can be read: then the folder is wrong, not the photos.
+
+    `unreadable`: why, for each such photo of a whole batch of `photos`.
+    """
+    if len(unreadable) * 2 > photos:
         raise TrainingFailed(
-            f"{len(loaded.unreadable)} of {len(loaded.draws)} photos of a batch cannot be read, "
-            f"the first because: {loaded.unreadable[0][1]}"
+            f"{len(unreadable)} of {photos} photos of a batch cannot be read, the first because: {unreadable[0]}"
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.vision.preprocess import Preprocess
+from trainer.memory import explaining_lack_of_memory, of_measuring
 from trainer.photos import read_photos
 from trainer.tables import TrainingSet
 
@@ -52,7 +53,8 @@ def reestimate(trunk: nn.Module, uris: Sequence[str], preprocess: Preprocess) ->
             if count < 2:  # one photo may have one value a channel, which has no variance
                 continue
             batch = torch.from_numpy(photos[readable]).to(device).contiguous(memory_format=torch.channels_last)
-            trunk.forward_features(batch)  # type: ignore[operator]  # every timm model has it
+            with explaining_lack_of_memory(*of_measuring(BATCH, preprocess.size)):
+                trunk.forward_features(batch)  # type: ignore[operator]  # every timm model has it
             read += count
             for norm, (values, squares) in zip(norms, sums, strict=True):
                 mean, variance = _statistics(norm)

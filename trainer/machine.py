@@ -21,9 +21,9 @@ class Machine:
     def here(cls, workers: int | None = None, ranks: Ranks = ALONE) -> "Machine":
         """A GPU where there is one, else the processor; few workers beside a processor that is itself training.
 
-        Ranks are taken to share the machine's cores.
+        The ranks on this machine share its cores.
         """
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-        usual = (cores() - 1 if device.type == "cuda" else cores() // 8) // ranks.size
-        threads = max(1, thread_count() // ranks.size)
+        usual = (cores() - 1 if device.type == "cuda" else cores() // 8) // ranks.local_size
+        threads = max(1, thread_count() // ranks.local_size)
         return cls(device, max(1, usual) if workers is None else workers, threads, ranks)

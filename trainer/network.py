@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from trainer.folding import find_pairs, fold
 from trainer.losses.registry import make_loss
 from trainer.recipe import Recipe
-from trainer.trunk import freeze, make_trunk, probe
+from trainer.trunk import freeze, freeze_unused, make_trunk, probe
 
 
 def gem(values: Tensor, p: Tensor, eps: float = 1e-6) -> Tensor:
@@ -76,6 +76,7 @@ class Network(nn.Module):
         if self._frozen_norms:
             fold(self.trunk, find_pairs(self.trunk, recipe.trunk.image_size))
         freeze(self.trunk, recipe.trunk.frozen_stages)  # after folding, which follows gradients
+        freeze_unused(self.trunk, recipe.trunk.image_size)
 
     def forward(self, photos: Tensor) -> Outputs:
         """float32 [n, 3, size, size], normalised -> features and embedding, in float32 under autocast too."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.augment import LoadedBatch, TrainingBatch
 from trainer.losses.task_loss import Targets
-from trainer.network import Network
+from trainer.network import Network, Outputs
 from trainer.proxy_bank import Classes, ProxyBank, renumbered
 from trainer.ranks import Ranks
 from trainer.recipe import Task
@@ -43,18 +44,32 @@ class Objective(nn.Module):
         self.network = network
         self._tasks, self._dtype, self._ranks, self._lessons = tuple(tasks), dtype, ranks, lessons
 
-    def forward(self, photos: Tensor, batches: Mapping[str, TaskBatch]) -> Tensor:
-        """float32 [n, 3, size, size] photos, normalised, and what each task knows of them."""
-        with torch.autocast(photos.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            outputs = self.network(photos)
+    @property
+    def uses_embedding(self) -> bool:
+        """Whether a term of the loss is on the embedding; else its layer gets no gradient."""
+        taught = self._lessons is not None and self._lessons.on_embedding
+        return taught or any(task.on == "embedding" for task in self._tasks)
+
+    def forward(self, photos: Tensor, batches: Mapping[str, TaskBatch], readable: Tensor | None = None) -> Tensor:
+        """float32 [n, 3, size, size] photos, normalised, what each task knows of them, and [n] which could be read.
+
+        Tasks know of themselves which photos they learn nothing from; a teacher would have an opinion of black too.
+        """
+        outputs = self.outputs(photos)
         losses = []
         for task in self._tasks:
             batch = batches[task.name]
             inputs = outputs.embedding if task.on == "embedding" else outputs.features
             losses.append(self.network.losses[task.name](inputs[batch.rows], batch.targets, self._ranks))
         if self._lessons:
-            losses += self._lessons(photos, outputs, self.network)
+            losses += self._lessons(photos, outputs, self.network, readable, self._ranks)
         return torch.stack(losses)
+
+    def outputs(self, photos: Tensor) -> Outputs:
+        """What the network makes of [n, 3, size, size] photos, its trunk in the number format of this training."""
+        with torch.autocast(photos.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            outputs: Outputs = self.network(photos)
+        return outputs
 
 
 def shared(objective: Objective, ranks: Ranks) -> nn.Module:
@@ -64,6 +79,8 @@ def shared(objective: Objective, ranks: Ranks) -> nn.Module:
     """
     if ranks.size == 1:
         return objective
+    if not objective.uses_embedding:  # what gets no gradient must not be waited for
+        objective.network.project.requires_grad_(False)
     return DistributedDataParallel(objective, gradient_as_bucket_view=True)
 
 
@@ -73,13 +90,10 @@ def task_batches(
     """The labels of a loaded batch by task; a photo that could not be read has none."""
     sets = np.array([draw.set for draw in loaded.draws])
     drawn = np.array([draw.row for draw in loaded.draws])
-    readable = np.ones(len(drawn), np.bool_)
-    readable[[place for place, _ in loaded.unreadable]] = False
+    readable = could_be_read(loaded)
     found = {}
     for task in tasks:
-        numbers = _sets_of(task, data)
-        # draws come set by set; those of a set in between have no label of the task
-        start, stop = np.searchsorted(sets, [numbers[0], numbers[-1] + 1]).tolist()
+        start, stop = np.searchsorted(sets, span_of(task, data)).tolist()  # draws come set by set
         codes = _codes_of(task, data, sets[start:stop], drawn[start:stop])
         codes[~readable[start:stop]] = -1
         labels = torch.from_numpy(codes).to(batch.photos.device)
@@ -93,6 +107,15 @@ def _sets_of(task: Task, data: TrainingData) -> list[int]:
     return [number for number, each in enumerate(data.sets) if each.name in task.dataset]
 
 
+def span_of(task: Task, data: TrainingData) -> tuple[int, int]:
+    """The numbers of the first set whose photos the task is given and of the one after its last.
+
+    Photos of a set in between, which the task does not learn from, come without a label of it.
+    """
+    numbers = _sets_of(task, data)
+    return numbers[0], numbers[-1] + 1
+
+
 def _codes_of(task: Task, data: TrainingData, sets: Codes, rows: Codes) -> Codes:
     """[n] sets and rows of draws -> [n, k] numbers of the task's classes, all -1 for photos of other sets."""
     labels = {number: data.sets[number].labels[task.name] for number in _sets_of(task, data)}
@@ -101,6 +124,13 @@ def _codes_of(task: Task, data: TrainingData, sets: Codes, rows: Codes) -> Codes
         here = np.flatnonzero(sets == number)
         codes[here, : of_set.shape[1]] = of_set[rows[here]]
     return codes
+
+
+def could_be_read(loaded: LoadedBatch) -> NDArray[np.bool_]:
+    """[n] which of its photos are not black for want of a file."""
+    readable = np.ones(len(loaded.draws), np.bool_)
+    readable[[place for place, _ in loaded.unreadable]] = False
+    return readable
 
 
 @dataclass(frozen=True)
@@ -127,11 +157,13 @@ class Banks:
 
         Every rank draws the same.
         """
-        draws = sampler.batch(step) if self._tasks else []
-        sets, rows = np.array([draw.set for draw in draws]), np.array([draw.row for draw in draws])
         found = {}
         for number, task in self._tasks:
-            codes = _codes_of(task, self._data, sets, rows)
+            labels = [
+                self._data.sets[place].labels[task.name][sampler.rows(step, place)].ravel()
+                for place in _sets_of(task, self._data)
+            ]
+            codes = np.concatenate(labels)
             bank = self.banks[task.name]
             classes = bank.draw(codes[codes >= 0], task.sampled_classes, seed_of(self._seed, 3, number, step))
             found[task.name] = BankDraw(classes, bank.rows(classes, device))

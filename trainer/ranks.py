@@ -8,7 +8,7 @@ loss of the whole batch, and the mean of their gradients its gradient.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
@@ -20,7 +20,8 @@ from engine.errors import BadCall
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(hours=3)  # the others wait while the first rank measures and exports
+# the others wait while the first rank labels photos, measures and exports; in all else torch's own patience is enough
+PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,22 @@ class Ranks:
 
     rank: int = 0
     size: int = 1
+    local_size: int = 1  # how many of them are on this machine
+    waiting: dist.ProcessGroup | None = field(default=None, compare=False, repr=False)  # group with PATIENCE, no GPUs
 
     @property
     def leads(self) -> bool:
         """Whether this is the one that writes, measures and talks."""
         return self.rank == 0
 
+    @property
+    def own(self) -> slice:
+        """This rank's entries of a whole, every `size`-th: as many of each dataset as any other has, or one more."""
+        return slice(self.rank, None, self.size)
+
     def part(self, whole: Sequence[T]) -> Sequence[T]:
-        """This rank's entries, every `size`-th: as many of each dataset as any other rank has, or one more."""
-        return whole[self.rank :: self.size]
+        """The entries of `whole` that are this rank's `own`."""
+        return whole[self.own]
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all ranks of tensors of one shape, on each of them; it has no gradient."""
@@ -70,10 +78,18 @@ class Ranks:
         whole = torch.cat([part[:length] for part, length in zip(found, lengths, strict=True)])
         return whole, sum(lengths[: self.rank])
 
+    def everybodys(self, value: T) -> list[T]:
+        """Small values of all ranks, in their order, on each of them; whoever comes first waits."""
+        if self.size == 1:
+            return [value]
+        found: list[T | None] = [None] * self.size
+        dist.all_gather_object(found, value, group=self.waiting)
+        return found  # type: ignore[return-value]  # torch has put a value into each place
+
     def wait(self) -> None:
-        """Until every rank has come here."""
+        """Until every rank has come here, for as long as PATIENCE allows."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=self.waiting)
 
 
 ALONE = Ranks()
@@ -88,16 +104,16 @@ def joined() -> Iterator[Ranks]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
-    local = int(os.environ["LOCAL_RANK"])
+    local, local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if torch.cuda.is_available():
         if local >= torch.cuda.device_count():
             raise BadCall(
-                f"There are {torch.cuda.device_count()} GPUs for {os.environ['LOCAL_WORLD_SIZE']} processes; "
+                f"There are {torch.cuda.device_count()} GPUs for {local_size} processes; "
                 "start torchrun with a --nproc-per-node of at most that."
             )
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
-    try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    yield Ranks(dist.get_rank(), dist.get_world_size(), local_size, dist.new_group(backend="gloo", timeout=PATIENCE))
+    # not after an error: NCCL's farewell may wait for ranks that are still in a step, and a process that
+    # does not end keeps torchrun from ending the others
+    dist.destroy_process_group()

@@ -8,12 +8,14 @@ train together take parts of the same batch: how many there are changes nothing 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from trainer.cycles import ProductCycles, Rows, photo_cycle
 from trainer.tables import TrainingSet
+
+WHOLE = slice(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +38,37 @@ class BatchSampler:
         """`epoch_steps`: another length of an epoch; the batches stay the same."""
         self._sets, self._seed = tuple(sets), seed
         self._products = [_product_cycles(each) for each in self._sets]
-        self._cycle = lru_cache(maxsize=2 * len(self._sets))(self._draw_cycle)
+        # of each set the last two: a batch goes on from one to the next, and a small set through many
+        self._cycles = [lru_cache(maxsize=2)(partial(self._draw_cycle, number)) for number in range(len(self._sets))]
         self.steps_per_epoch = epoch_steps or max(math.ceil(len(each.uris) / each.quota) for each in self._sets)
 
-    def batch(self, step: int) -> list[Draw]:
-        """The photos of the batch of `step`, counted from 0 over all epochs; set by set, each as many as its quota."""
-        draws = []
-        for number, each in enumerate(self._sets):
-            for position in range(step * each.quota, (step + 1) * each.quota):
-                cycle, place = divmod(position, self._length(number))
-                row = int(self._cycle(number, cycle)[place])
-                draws.append(Draw(number, row, seed_of(self._seed, 1 + number, position)))
-        return draws
+    def batch(self, step: int, part: slice = WHOLE) -> list[Draw]:
+        """The photos of the batch of `step`, counted from 0 over all epochs; set by set, each as many as its quota.
 
-    def batches(self, start: int, stop: int) -> Iterator[list[Draw]]:
-        """The batches of the steps from `start` to before `stop`."""
-        return (self.batch(step) for step in range(start, stop))
+        `part`: of such a list, those that are wanted.
+        """
+        places = [(number, position) for number in range(len(self._sets)) for position in self._positions(step, number)]
+        return [
+            Draw(number, self._row(number, position), seed_of(self._seed, 1 + number, position))
+            for number, position in places[part]
+        ]
+
+    def batches(self, start: int, stop: int, part: slice = WHOLE) -> Iterator[list[Draw]]:
+        """The batches, or that part of each, of the steps from `start` to before `stop`."""
+        return (self.batch(step, part) for step in range(start, stop))
+
+    def rows(self, step: int, number: int) -> list[int]:
+        """The rows of the set of that number that the batch of `step` has."""
+        return [self._row(number, position) for position in self._positions(step, number)]
+
+    def _positions(self, step: int, number: int) -> range:
+        """Which photos of a set's endless row of cycles a batch has."""
+        quota = self._sets[number].quota
+        return range(step * quota, (step + 1) * quota)
+
+    def _row(self, number: int, position: int) -> int:
+        cycle, place = divmod(position, self._length(number))
+        return int(self._cycles[number](cycle)[place])
 
     def _length(self, number: int) -> int:
         """Photos of a cycle of the set."""

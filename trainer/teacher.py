@@ -18,6 +18,7 @@ from engine.vision.preprocess import Preprocess
 from trainer.losses.distillation import embedding_distance, head_divergence, similarity_distance
 from trainer.losses.task_loss import TaskLoss
 from trainer.network import Network, Outputs
+from trainer.ranks import ALONE, Ranks
 from trainer.recipe import Recipe, read_recipe
 from trainer.recipe_faults import blaming, naming_lines
 
@@ -36,7 +37,7 @@ class TeachingModel:
     def __init__(self, model: Model, prepared: Preprocess, device: torch.device) -> None:
         """`prepared`: how the pictures that come were normalised. Raises MissingFile, WrongModel."""
         self.spec = model.spec
-        self._network = _load_network(model).to(device).eval()
+        self.network = _load_network(model).to(device).eval()
         heads = load_file(model.path / HEADS_FILE, device=str(device))
         self._heads = {
             head.name: (heads[f"{head.name}.weight"], heads[f"{head.name}.bias"]) for head in model.spec.heads
@@ -47,6 +48,12 @@ class TeachingModel:
         self._scale = torch.tensor(theirs.std, device=device).view(1, 3, 1, 1) / std
         self._shift = (torch.tensor(theirs.mean, device=device).view(1, 3, 1, 1) - mean) / std
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its weights and heads."""
+        heads = [tensor for head in self._heads.values() for tensor in head]
+        return sum(tensor.nbytes for tensor in (*self.network.state_dict().values(), *heads))
+
     @torch.no_grad()
     def __call__(self, photos: Tensor) -> Lesson:
         """float32 [n, 3, size, size] as the student takes them; resized to what the teacher is served."""
@@ -54,7 +61,7 @@ class TeachingModel:
         photos = photos * self._scale + self._shift
         if photos.shape[-1] != size:
             photos = F.interpolate(photos, size=(size, size), mode="bicubic", antialias=photos.shape[-1] > size)
-        outputs = self._network(photos)
+        outputs = self.network(photos)
         logits = {name: F.linear(outputs.features, weight, bias) for name, (weight, bias) in self._heads.items()}
         return Lesson(outputs.embedding, logits)
 
@@ -72,9 +79,9 @@ class Distillation:
         """`classes` of the student's tasks. Raises WrongModel; BadRecipe as `open_teacher` and `shared_heads` do."""
         assert recipe.teacher is not None
         self._options = options = recipe.teacher
-        self._teacher = TeachingModel(open_teacher(recipe), prepared, device)
-        self._same_length = self._teacher.spec.dim == recipe.embedding.dim
-        self._heads = shared_heads(recipe, classes, self._teacher.spec) if options.heads else ()
+        self.teacher = TeachingModel(open_teacher(recipe), prepared, device)
+        self._same_length = self.teacher.spec.dim == recipe.embedding.dim
+        self._heads = shared_heads(recipe, classes, self.teacher.spec) if options.heads else ()
         self._tasks = {task.name: tuple(name for name, _ in task.heads) for task in recipe.task if task.on == "trunk"}
 
     @property
@@ -83,18 +90,31 @@ class Distillation:
         embedding = ("teacher's embedding",) if self._options.embedding else ()
         return (*embedding, "teacher's heads") if self._heads else embedding
 
-    def __call__(self, photos: Tensor, outputs: Outputs, student: Network) -> list[Tensor]:
-        """Weighted terms in the order of `names`, for the pictures the student has just seen."""
-        lesson = self._teacher(photos)
+    @property
+    def on_embedding(self) -> bool:
+        """Whether a term is on the student's embedding."""
+        return self._options.embedding > 0
+
+    def __call__(
+        self, photos: Tensor, outputs: Outputs, student: Network, readable: Tensor | None = None, ranks: Ranks = ALONE
+    ) -> list[Tensor]:
+        """This rank's part of the weighted terms in the order of `names`, for the pictures the student has just seen.
+
+        `readable`: [n] bool, the pictures that are to be learnt from; None: all.
+        """
+        lesson = self.teacher(photos)
+        if readable is not None:
+            outputs = Outputs(outputs.features[readable], outputs.embedding[readable])
+            lesson = Lesson(lesson.embedding[readable], {name: each[readable] for name, each in lesson.logits.items()})
         terms: list[Tensor] = []
         if self._options.embedding:
             distance = embedding_distance if self._same_length else similarity_distance
-            terms.append(self._options.embedding * distance(outputs.embedding, lesson.embedding))
+            terms.append(self._options.embedding * distance(outputs.embedding, lesson.embedding, ranks))
         if self._heads:
             layers = self._student_heads(student)
             temperature = self._options.temperature
             each = [
-                head_divergence(F.linear(outputs.features, *layers[name]), lesson.logits[name], temperature)
+                head_divergence(F.linear(outputs.features, *layers[name]), lesson.logits[name], temperature, ranks)
                 for name in self._heads
             ]
             terms.append(self._options.heads * torch.stack(each).sum())

@@ -10,7 +10,7 @@ from engine.vision.preprocess import Preprocess
 from trainer.answers import read_answers
 from trainer.batch_norm import draw_photos, reestimate
 from trainer.card import write_card
-from trainer.checkpoint import FILE, load_checkpoint, require_same
+from trainer.checkpoint import FILE, load_checkpoint, require_same, require_shared
 from trainer.checks import check_training
 from trainer.export import CHECK_PHOTOS, Export, export_model
 from trainer.exported import Exported, choose
@@ -62,6 +62,8 @@ def train(
     training_data = read_training_data(recipe, data)
     validations = read_validations(recipe, data)
     going_on = resume and (out / FILE).is_file()
+    if resume:
+        require_shared(going_on, out, machine.ranks)
     check_training(recipe, training_data.classes, ranks=machine.ranks, weights=weights, going_on=going_on)
     pretrained_on = read_unlabelled(recipe, data) if recipe.pretrain and not going_on else ()
     progress.finish()

@@ -89,6 +89,22 @@ def freeze(trunk: nn.Module, stages: int) -> None:
         trunk.get_parameter(name).requires_grad_(False)
 
 
+def freeze_unused(trunk: nn.Module, size: int) -> None:
+    """Takes what `forward_features` has no use for, parts of a head that timm leaves in a trunk, out of learning.
+
+    No gradient ever comes for it, and processes that share gradients would wait for one. Names stay as they are, so
+    that files of weights fit.
+    """
+    learning = [each for each in trunk.parameters() if each.requires_grad]
+    was_training = trunk.training
+    trunk.eval()
+    with torch.enable_grad():
+        maps = trunk.forward_features(torch.zeros(1, 3, size, size))  # type: ignore[operator]  # all of timm's have it
+    for parameter, gradient in zip(learning, torch.autograd.grad(maps.sum(), learning, allow_unused=True), strict=True):
+        parameter.requires_grad_(gradient is not None)
+    trunk.train(was_training)
+
+
 def _some(what: str, names: list[str]) -> str:
     return f"{what} {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
 

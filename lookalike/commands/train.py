@@ -70,6 +70,8 @@ def command(
             if ranks.leads:
                 show_plan(planned)
             return
+        if export_only and not ranks.leads:
+            return
         if export_only:
             export: Export | None = training.export_only(parsed, data, out, progress=listener)
         else:

@@ -1,6 +1,7 @@
 """`lookalike train` as people call it."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_it_trains_and_says_what_came_out(recipe: Path, data: Path, tmp_path: Pa
     assert "precision@1" in output
     assert model.spec.training["epochs"] == 1
     assert "epochs = 1\n" in (tmp_path / "model" / "recipe.toml").read_text()
+
+
+def test_of_several_processes_only_the_first_exports(
+    recipe: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.ranks import Ranks
+
+    for rank in (1, 0):
+        monkeypatch.setattr("trainer.ranks.joined", lambda rank=rank: nullcontext(Ranks(rank, 2)))
+        arguments = (recipe, "--data", data, "--out", tmp_path / "model", "--export-only")
+        if rank:
+            assert call(*arguments) == ""
+        else:  # it is the one that looks for a checkpoint
+            with pytest.raises(MissingFile, match="train first"):
+                call(*arguments)
 
 
 def test_a_wrong_recipe_names_its_line(recipe: Path, data: Path, tmp_path: Path) -> None:

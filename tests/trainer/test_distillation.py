@@ -54,6 +54,15 @@ def test_gradients_are_right_and_reach_the_student_alone() -> None:
     assert teacher.grad is None
 
 
+def test_no_photo_to_learn_from_costs_nothing_and_has_a_gradient_of_zero() -> None:
+    student = unit(4, 3, 0).requires_grad_()
+    none, other = student[:0], unit(0, 5, 1)
+    total = embedding_distance(none, none) + similarity_distance(none, other) + head_divergence(none, none, 2.0)
+    total.backward()
+    assert total.item() == 0
+    assert student.grad is not None and (student.grad == 0).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_extreme_logits_stay_finite(dtype: torch.dtype) -> None:
     student = torch.tensor([[1e4, -1e4], [0.0, 0.0]], dtype=dtype, requires_grad=True)

@@ -45,6 +45,7 @@ def test_it_has_seven_datasets_and_83_losses_and_the_papers_values() -> None:
     assert recipe.batch == 8 * 46  # photos of 8 GPUs
     assert recipe.schedule.learning_rate == pytest.approx(0.0144 * recipe.batch / 4416)
     assert recipe.schedule.weight_decay == 1e-4
+    assert recipe.schedule.clip == 5  # ours, as its head says
 
 
 def test_it_learns_by_momentum_that_is_not_nesterovs(recipe: Recipe) -> None:

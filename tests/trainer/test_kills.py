@@ -52,7 +52,7 @@ def test_a_training_that_is_killed_anywhere_loses_nothing(data: Path, whole: Pat
     died_at: list[str] = []
     while not died_at or died_at[-1] != "finished":
         # at least one checkpoint further each time, and in the end far enough to export
-        at = int(rng.integers(6, 16 + 40 * len(died_at)))
+        at = int(rng.integers(12, 30 + 60 * len(died_at)))
         process = processes.Process(target=train_until, args=(data, out, at, report))
         process.start()
         process.join(DEADLINE_S)

@@ -77,6 +77,16 @@ def test_frozen_stages_stay_as_they_are_and_the_rest_learns(folded: str) -> None
     assert not [name for name in changed if name.startswith(("conv1", "bn1", "layer1."))]
 
 
+@pytest.mark.parametrize("trunk", ["test_mambaout", "test_convnext", "test_resnet"])
+def test_all_that_learns_gets_a_gradient_even_if_a_trunk_keeps_parts_of_a_head(trunk: str) -> None:
+    made = network(("test_resnet", trunk)).train()
+    made(torch.randn(4, 3, 32, 32)).embedding.square().mul(torch.arange(8)).sum().backward()
+    without = {name for name, each in made.named_parameters() if each.requires_grad and each.grad is None}
+    assert {name for name in without if not name.startswith("losses.")} == set()
+    assert made.trunk.state_dict().keys() == make_trunk(shapes_recipe(("test_resnet", trunk)).trunk).state_dict().keys()
+    assert all(each.requires_grad for name, each in made.trunk.named_parameters() if not name.startswith("head."))
+
+
 def test_at_least_one_stage_learns() -> None:
     with pytest.raises(BadRecipe, match="the trunk has 5 stages and frozen_stages is 5"):
         network(("image_size = 32", "image_size = 32\nfrozen_stages = 5"))

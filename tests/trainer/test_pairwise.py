@@ -1,6 +1,7 @@
 """The pairwise loss against its formula pair by pair, finite differences, and one process against several."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.trainer.test_losses import plain
 from trainer.losses import pairwise
@@ -93,6 +95,34 @@ def test_its_gradient_is_that_of_the_formula_whatever_the_blocks(
         (2 * loss).backward()
     assert float(loss.detach()) == pytest.approx(oracle(found.detach(), products, margins), rel=1e-9, abs=1e-12)
     torch.testing.assert_close(found.grad, 2 * expected.grad)
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that is made inside the `with`, in numbers."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for each in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(each, Tensor):
+                self.numbers = max(self.numbers, each.numel())
+        return found
+
+
+def test_a_gpus_block_is_far_from_all_pairs_of_the_papers_batch() -> None:
+    assert 4 * pairwise.GPU_BLOCK < 4416**2
+
+
+@pytest.mark.parametrize("alike", [1, 20])  # no pair matters, or one in 70, whose vectors are more than a block
+def test_nothing_as_large_as_all_pairs_is_ever_made(alike: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, dim, block = 1400, 80, 2**17
+    monkeypatch.setattr(pairwise, "BLOCK", block)
+    products = torch.arange(photos) % (photos // alike)
+    embeddings = unit_vectors(0, photos, dim).float().requires_grad_()
+    with Largest() as largest:
+        pairwise_loss(embeddings, products, Margins((0.1, 3.0), (0.0, 0.1))).backward()
+    assert largest.numbers <= block
 
 
 def test_its_gradient_is_that_of_finite_differences() -> None:

@@ -18,6 +18,8 @@ from trainer.machine import Machine
 from trainer.ranks import Ranks
 from trainer.recipe import parse_recipe
 from trainer.report import read_metrics
+from trainer.sampler import BatchSampler
+from trainer.tables import read_training_data
 
 SIZE = 2
 
@@ -53,6 +55,7 @@ def test_ranks_part_a_batch_among_them_evenly(size: int) -> None:
 # descent, because AdamW makes of a gradient's last digit what it makes of its first
 ON_RANKS = (
     RECIPE.replace("image_size = 32", "image_size = 32\nfreeze_batch_norm = true")
+    .replace("test_resnet", "test_mambaout")  # which keeps a part of a head that gets no gradients
     .replace("mixup = 0.3\ncutmix = 0.3\n", "")
     .replace("quota = 8", "quota = 10\nper_product = 2")
     .replace("epochs = 3", 'epochs = 3\noptimizer = "momentum"\nlearning_rate = 1e-3\nhead_learning_rate = 1e-2')
@@ -98,7 +101,14 @@ def assert_near(found: Checkpoint, expected: Checkpoint) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_shapes(tmp_path_factory.mktemp("shapes"))
+    """With a photo that cannot be read, which only the second of two ranks meets."""
+    folder, recipe = draw_shapes(tmp_path_factory.mktemp("shapes")), parse_recipe(ON_RANKS, "ranks.toml")
+    (photos,) = read_training_data(recipe, folder).sets
+    batches = list(BatchSampler([photos], recipe.seed).batches(0, 9))
+    met = [{draw.row for batch in batches for draw in batch[rank::SIZE]} for rank in range(SIZE)]
+    name = photos.uris[min(met[1] - met[0])].rpartition("/")[2]
+    (folder / "images" / name).write_bytes(b"no picture")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +119,29 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def under_torchrun(*command: str) -> subprocess.CompletedProcess[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(SIZE)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(
+        [*torchrun, *command], env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+def test_a_rank_that_fails_ends_without_taking_leave_and_ends_the_others() -> None:
+    """Taking leave of others that are still in a step may never come to an end."""
+    done = under_torchrun("-m", "tests.trainer.failing_rank")
+    assert done.returncode != 0
+    assert "failed, still in the group" in done.stdout
+
+
 def test_training_under_torchrun_makes_the_model_of_one_process(data: Path, alone: Path, tmp_path: Path) -> None:
     recipe, out = tmp_path / "ranks.toml", tmp_path / "model"
     recipe.write_text(ON_RANKS)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(SIZE)]
     command = ["-m", "lookalike", "train", str(recipe), "--data", str(data), "--out", str(out), "--workers", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([*torchrun, *command], env=environment, capture_output=True, text=True, check=False)
+    done = under_torchrun(*command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("holds the model") == 1  # one of them talks
+    assert (done.stdout + done.stderr).count("Left out") == 1  # of what another one met, too
     assert_near(checkpoint(out), checkpoint(alone))
     for found, expected in zip(read_metrics(out), read_metrics(alone), strict=True):
         assert found["losses"] == pytest.approx(expected["losses"], rel=1e-3)

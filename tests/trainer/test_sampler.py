@@ -3,9 +3,11 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.cycles import Rows, Weights, photo_cycle
 from trainer.sampler import BatchSampler, Draw
 from trainer.tables import TrainingSet, balanced_weights
 
@@ -51,6 +53,31 @@ def test_batches_depend_on_the_seed_and_the_step_and_on_nothing_else() -> None:
     assert list(resumed.batches(17, 30)) == forwards[17:]
     assert resumed.batch(3) == forwards[3]
     assert BatchSampler(sets, 6).batch(3) != forwards[3]
+
+
+@pytest.mark.parametrize("size", [2, 3, 20])
+def test_parts_of_a_batch_are_what_the_whole_one_has_in_their_places(size: int) -> None:
+    sampler = BatchSampler([training_set(40, 6), training_set(11, 3)], 5)
+    for step, whole in enumerate(sampler.batches(0, 9)):
+        parts = [sampler.batch(step, slice(rank, None, size)) for rank in range(size)]
+        assert parts == [whole[rank::size] for rank in range(size)]
+        assert [sampler.rows(step, number) for number in (0, 1)] == [
+            [draw.row for draw in whole if draw.set == number] for number in (0, 1)
+        ]
+
+
+def test_a_small_set_does_not_make_a_large_one_be_shuffled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    shuffled = Counter[int]()
+
+    def count(weights: Weights, rng: np.random.Generator) -> Rows:
+        shuffled[len(weights)] += 1
+        return photo_cycle(weights, rng)
+
+    monkeypatch.setattr("trainer.sampler.photo_cycle", count)
+    sampler = BatchSampler([training_set(60, 3), training_set(2, 18)], 0)
+    for step in range(20):
+        sampler.batch(step)
+    assert shuffled == {60: 1, 2: 20 * 9}
 
 
 def test_no_two_draws_are_augmented_alike() -> None:

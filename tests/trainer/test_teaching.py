@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from engine.errors import BadRecipe, MissingFile
 from engine.vision.encoder import OpenVinoEncoder
@@ -93,6 +94,27 @@ def test_a_student_comes_nearer_to_its_teacher(teacher: Model, data: Path, tmp_p
     weights = {"product": 1.0, "shape": 0.5}
     total = sum(weights.get(name, 1.0) * loss for name, loss in lines[-1]["losses"].items())
     assert lines[-1]["loss"] == pytest.approx(total)
+
+
+def test_a_photo_that_cannot_be_read_is_not_taught(teacher: Model, data: Path) -> None:
+    recipe = student(teacher.path, "embedding = 1.0\nheads = 1.0")
+    training_data = read_training_data(recipe, data)
+    network = training.make_network(recipe, training_data, weights="none").eval()
+    lessons = Distillation(recipe, training_data.classes, serving_preprocess(network, recipe), CPU)
+    photos, readable = torch.randn(4, 3, 32, 32), torch.tensor([True, False, True, True])
+    photos[1] = 0
+    found = lessons(photos, network(photos), network, readable)
+    expected = lessons(photos[readable], network(photos[readable]), network)
+    torch.testing.assert_close(torch.stack(found), torch.stack(expected))
+    assert not torch.allclose(torch.stack(found), torch.stack(lessons(photos, network(photos), network)))
+
+
+def test_a_plan_counts_the_teacher(teacher: Model, data: Path) -> None:
+    taught = plan(student(teacher.path, "embedding = 1.0"), data, HERE).cost.memory
+    weights = sum(tensor.nbytes for tensor in load_file(teacher.path / "weights.safetensors").values())
+    photos = 8 * 3 * 64 * 64 * 4  # as large as the teacher takes them
+    assert taught["teacher"] > weights * 0.8 + photos
+    assert "teacher" not in plan(student(teacher.path, PRETRAIN), data, HERE).cost.memory
 
 
 def test_distillation_goes_on_after_a_stop_as_if_it_had_not_stopped(teacher: Model, data: Path, tmp_path: Path) -> None:

@@ -175,7 +175,9 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
     assert checkpoint is not None and checkpoint.step == kept
     training.train(recipe, data, tmp_path, resume=True, machine=HERE)
     assert_same_weights(out, tmp_path)
-    assert [line["epoch"] for line in read_metrics(tmp_path)] == [1, 2, 3]
+    # of all steps of each epoch, those before the stop too
+    expected = [(line["epoch"], line["losses"]) for line in read_metrics(out)]
+    assert [(line["epoch"], line["losses"]) for line in read_metrics(tmp_path)] == expected
 
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(export: Export, data: Path, out: Path, tmp_path: Path) -> None:
@@ -243,6 +245,42 @@ def test_a_training_begun_anew_takes_away_what_could_pass_for_its_own(
     assert (tmp_path / "copy" / "model.json").read_bytes() == before["model.json"]
     exported = training.export_only(recipe, data, tmp_path / "copy")
     assert exported.model.spec.training["validation"] == {}
+
+
+def test_weights_that_the_last_update_spoilt_are_not_what_stays(data: Path, tmp_path: Path) -> None:
+    """Saved at the end of each epoch of one step: the loss that shows them to be spoilt comes after that."""
+    recipe = shapes_recipe(
+        ("epochs = 3", 'epochs = 6\nepoch_steps = 1\noptimizer = "sgd"\nclip = 0\nwarmup_epochs = 0'),
+        ("image_size = 32", "image_size = 32\nfreeze_batch_norm = true"),
+        # the trunk waits for two steps and then learns far too fast
+        ("ema = 0.9", "learning_rate = 1e8\nhead_learning_rate = 1e-3\nnew_layers_epochs = 2"),
+    )
+    with pytest.raises(TrainingFailed, match=r"lower learning_rate .*holds the last good checkpoint"):
+        training.train(recipe, data, tmp_path, machine=HERE)
+    checkpoint = load_checkpoint(tmp_path)
+    assert checkpoint is not None and checkpoint.step == 2
+    assert read_metrics(tmp_path)[-1]["step"] == 3  # the epoch whose weights were no good had been kept
+    training_data = read_training_data(recipe, data)
+    network = training.make_network(recipe, training_data, weights="none")
+    network.load_state_dict(checkpoint.network)
+    with torch.no_grad():
+        assert network.train()(torch.randn(8, 3, 32, 32)).embedding.isfinite().all()
+    # and it is what a resume begins with: that fails at the same place, and keeps it again
+    with pytest.raises(TrainingFailed):
+        training.train(recipe, data, tmp_path, resume=True, machine=HERE)
+    again = load_checkpoint(tmp_path)
+    assert again is not None and again.step == checkpoint.step
+
+
+def test_a_table_that_changed_is_not_gone_on_with(export: Export, data: Path, out: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(out, tmp_path / "copy")
+    table = (tmp_path / "data" / "photos.csv").read_text().splitlines()
+    first, second = (number for number, line in enumerate(table) if line.startswith(("0-0", "0-1")))
+    table[first], table[second] = table[second], table[first]
+    (tmp_path / "data" / "photos.csv").write_text("\n".join(table) + "\n")
+    with pytest.raises(WrongModel, match="other photos or labels of 'shapes' than its table has now"):
+        training.train(shapes_recipe(), tmp_path / "data", tmp_path / "copy", resume=True, machine=HERE)
 
 
 def test_exporting_without_a_checkpoint_is_refused(data: Path, tmp_path: Path) -> None:

@@ -5,20 +5,33 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn import functional as F
 
+from trainer.losses.distillation import embedding_distance, head_divergence, similarity_distance
 from trainer.losses.registry import make_loss
-from trainer.losses.task_loss import Targets, TaskLoss
+from trainer.losses.task_loss import Targets
 from trainer.ranks import ALONE, Ranks
 from trainer.recipe import Task
 
 PHOTOS, DIM, CLASSES = 13, 6, 5  # an odd number: one rank has a photo more
 SOME = [[0, 2, -1], [1, -1, -1], [-1, -1, -1], [4, 3, 0]]  # labels of every four photos
 
-Case = tuple[TaskLoss, Tensor, Targets]
+Case = tuple[nn.Module, Tensor, Targets]
 Found = dict[str, Tensor]
+
+
+class Taught(nn.Module):
+    """A term of distillation: labels are the places of photos in the teacher's answers, -1 for one not taught."""
+
+    def __init__(self, term: Callable[[Tensor, Tensor, Ranks], Tensor], teacher: Tensor) -> None:
+        super().__init__()
+        self._term, self._teacher = term, teacher
+
+    def forward(self, inputs: Tensor, targets: Targets, ranks: Ranks) -> Tensor:
+        places = targets.labels[:, 0]
+        return self._term(inputs[places >= 0], self._teacher[places[places >= 0]], ranks)
 
 
 def task(loss: str, **options: object) -> Task:
@@ -46,6 +59,16 @@ def cases() -> dict[str, Case]:
     loss = make_loss(task("pairwise", on="embedding", **margins), DIM, CLASSES)
     products = torch.arange(PHOTOS)[:, None] % CLASSES - 1
     found["pairwise"] = loss, inputs, Targets(products, products, torch.ones(PHOTOS))
+    same, other = (F.normalize(torch.randn(PHOTOS, dim, dtype=torch.float64), dim=1) for dim in (DIM, DIM + 2))
+    # one rank is taught more photos than the other
+    places = torch.arange(PHOTOS)[:, None].masked_fill(torch.tensor([[0], [0], [1], [1]] * 4)[:PHOTOS] == 1, -1)
+    places[[0, 4]] = -1
+    lessons = {
+        "teacher's embedding": Taught(embedding_distance, same),
+        "teacher's cosines": Taught(similarity_distance, other),
+        "teacher's heads": Taught(lambda ours, theirs, ranks: head_divergence(ours, 5 * theirs, 2.0, ranks), same),
+    }
+    found |= {name: (taught, inputs, Targets(places, places, torch.ones(PHOTOS))) for name, taught in lessons.items()}
     return found
 
 

@@ -27,8 +27,10 @@ from trainer.ranks import ALONE, Ranks
 from trainer.recipe import Task
 
 BLOCK = 2**21  # distances at a time, 8 MB: more would leave a processor's caches
-GPU_BLOCK = 2**25
-SPARSE = 64  # a block in which fewer than one pair in so many matters is multiplied pair by pair
+GPU_BLOCK = 2**22  # enough to keep a GPU busy; a quarter of the pairs of 4,416 photos
+# a block in which fewer than one pair in so many matters is multiplied pair by pair, if those pairs' vectors take no
+# more room than the block
+SPARSE = 64
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,15 @@ def _pairs(own: _Rows, everybody: _Rows, first: int, margins: Margins) -> tuple[
     costs = _Costs.of_batch(everybody.products, margins)
     total = torch.zeros((), dtype=torch.float64, device=others.device)
     gradient = torch.zeros_like(own.embeddings)
-    step = max(1, (GPU_BLOCK if others.is_cuda else BLOCK) // max(1, len(others)))
+    size = GPU_BLOCK if others.is_cuda else BLOCK
+    step = max(1, size // max(1, len(others)))
     for start in range(0, len(own.embeddings), step):
         rows = slice(start, start + step)
         distances = (own.embeddings[rows] @ others.T).mul_(-2).add_(2).clamp_(min=0)
         block = _Block(distances, own.products[rows, None] == everybody.products, first + start)
         matters = (distances < margins.negative[1]) | block.alike
-        few = SPARSE * int(matters.count_nonzero()) < matters.numel()
+        count = int(matters.count_nonzero())
+        few = SPARSE * count < matters.numel() and count * others.shape[1] <= size
         add = _add_some if few else _add_all
         total += add(gradient[rows], block, matters, others, costs)
     # a pair is in the sum twice, and D = 2 - 2 x.y falls by 2 y along x
