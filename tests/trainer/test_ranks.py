@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from trainer.sampler import BatchSampler
 from trainer.tables import read_training_data
 
 SIZE = 2
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -178,8 +180,15 @@ def test_a_training_with_banks_and_pairs_that_was_stopped_goes_on_as_if_it_had_n
     assert torch.equal(found.banks["banked"], expected.banks["banked"])
 
 
+class Alike(Ranks):
+    """Of several processes that all find the same, this one, without the others."""
+
+    def everybodys(self, value: T) -> list[T]:
+        return [value] * self.size
+
+
 def test_more_processes_than_photos_are_refused(data: Path, tmp_path: Path) -> None:
-    machine = Machine(torch.device("cpu"), workers=0, threads=1, ranks=Ranks(0, 11))
+    machine = Machine(torch.device("cpu"), workers=0, threads=1, ranks=Alike(0, 11))
     with pytest.raises(BadRecipe, match=r"line \d+: a batch of 10 photos has none for some of 11 processes"):
         training.train(parse_recipe(ON_RANKS, "ranks.toml"), data, tmp_path, machine=machine)
     (tmp_path / "checkpoint.pt").touch()  # nor may they go on with a training of fewer
