@@ -8,6 +8,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+# read once, as torch loads: threads that wait by spinning take the cores from the loader's processes
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from engine.telemetry import SILENT, Progress
 from trainer import training
 from trainer.machine import Machine
@@ -48,7 +51,6 @@ def train_for(recipe: Recipe, data: Path, out: Path, weights: str, minutes: floa
     Nothing is done where the model of this very recipe is there already. What a stop loses is at most the recipe's
     `checkpoint_minutes`.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if is_done(recipe, out):
         return True
     keep_freed_memory()
