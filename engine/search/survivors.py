@@ -24,6 +24,9 @@ Ints = NDArray[np.int64]
 
 FOLLOWED = 8  # times as many codes are followed as photos are compared without a filter
 DOUBT = 2  # times the cost of comparing all in place that visits may be foretold to cost: they often find enough before
+FORETOLD = (
+    2  # times the visits that are foretold: where a filter leaves out what is near, what is left is no fair sample
+)
 DEEPER = 16  # times as many again where too many of them promise something
 
 
@@ -85,7 +88,7 @@ class SurvivorScan:
     def _foretold_dear(self, nearest: Floats, sizes: Ints) -> bool:
         """Whether the visits to come would cost more than comparing every survivor in place, as far as can be told."""
         lists = self.misses.foretell(nearest, sizes, k=self.k, allowed=self.allowed / 2)
-        return self._cost(0, lists) > self._in_place()
+        return FORETOLD * self._cost(0, lists) > self._in_place()
 
     def _in_place(self) -> int:
         return cost_in_place(len(self.selection.rows), self.gallery.rows)
