@@ -12,6 +12,7 @@ from torch import multiprocessing
 
 from engine.errors import BadRecipe
 from tests.trainer.shapes import RECIPE, draw_shapes
+from tests.trainer.test_training import StopAfter
 from tests.trainer.two_ranks import PHOTOS, in_group, parts_of_losses, whole_batch
 from trainer import training
 from trainer.checkpoint import Checkpoint, load_checkpoint
@@ -153,26 +154,9 @@ def test_training_under_torchrun_makes_the_model_of_one_process(data: Path, alon
 def test_a_training_with_banks_and_pairs_that_was_stopped_goes_on_as_if_it_had_not(
     data: Path, alone: Path, tmp_path: Path
 ) -> None:
-    class Stop:
-        left = 4
-
-        def start(self, title: str, total: int | None = None) -> None:
-            pass
-
-        def advance(self, steps: int = 1) -> None:
-            self.left -= steps
-            if self.left < 0:
-                raise KeyboardInterrupt
-
-        def note(self, text: str) -> None:
-            pass
-
-        def finish(self) -> None:
-            pass
-
     recipe = parse_recipe(ON_RANKS, "ranks.toml")
     with pytest.raises(KeyboardInterrupt):
-        training.train(recipe, data, tmp_path, machine=HERE, progress=Stop())
+        training.train(recipe, data, tmp_path, machine=HERE, progress=StopAfter(4))
     assert checkpoint(tmp_path).step < checkpoint(alone).step
     training.train(recipe, data, tmp_path, resume=True, machine=HERE)
     found, expected = checkpoint(tmp_path), checkpoint(alone)

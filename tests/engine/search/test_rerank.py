@@ -1,6 +1,7 @@
 """Comparing rows, against all cosines and a sort."""
 
 from dataclasses import dataclass
+from typing import cast
 from unittest.mock import patch
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.search import rerank
+from engine.search.gallery import Gallery
 from engine.search.group import best_products
 from tests.engine.search.small_index import unit
 
@@ -38,7 +40,7 @@ def oracle(gallery: Rows, rows: NDArray[np.int64], queries: NDArray[np.float32])
 
 
 def found(gallery: Rows, rows: NDArray[np.int64], queries: NDArray[np.float32]) -> list[tuple[int, int]]:
-    kept, scores = rerank.best_of(gallery, rows, queries, NEED)  # type: ignore[arg-type]  # all of it that is asked for
+    kept, scores = rerank.best_of(cast(Gallery, gallery), rows, queries, NEED)
     assert np.isin(kept, rows).all() and len(np.unique(kept)) == len(kept)
     assert np.allclose(
         scores, np.clip((gallery.stored[kept].astype(np.float32) @ queries.T).max(axis=1), -1, 1), atol=1e-5
@@ -87,4 +89,4 @@ def test_of_many_rows_only_those_that_decide_are_kept() -> None:
     rng = np.random.default_rng(2)
     gallery = Rows(unit(rng.standard_normal((3000, DIM))).astype(np.float16), np.arange(3000, dtype=np.int32))
     query = unit(rng.standard_normal((1, DIM))).astype(np.float32)
-    assert len(rerank.best_of(gallery, np.arange(3000), query, NEED)[0]) == 8 * NEED  # type: ignore[arg-type]
+    assert len(rerank.best_of(cast(Gallery, gallery), np.arange(3000), query, NEED)[0]) == 8 * NEED
