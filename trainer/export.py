@@ -100,6 +100,7 @@ def export_model(
             trunk=recipe.trunk.name,
             dim=dim,
             pooling=recipe.embedding.pooling,
+            mirrored=recipe.embedding.mirrored,
             heads=heads,
         ),
         name=recipe.name,

@@ -2,6 +2,8 @@
 
 photos -> trunk -> feature map -> GeM -> LayerNorm without parameters -> features -> linear -> L2 -> embedding
 
+Outside of training a `mirrored` network's features are the mean of the photo's and its mirror image's.
+
 `features` are what the heads take, in training and in serving. The LayerNorm keeps their scale the same for every
 trunk (arXiv:1811.12649 does so before its embedding layer).
 """
@@ -72,6 +74,7 @@ class Network(nn.Module):
                 for task in recipe.task
             }
         )
+        self._mirrored = recipe.embedding.mirrored
         self._frozen_norms = recipe.trunk.freeze_batch_norm
         if self._frozen_norms:
             fold(self.trunk, find_pairs(self.trunk, recipe.trunk.image_size))
@@ -80,9 +83,14 @@ class Network(nn.Module):
 
     def forward(self, photos: Tensor) -> Outputs:
         """float32 [n, 3, size, size], normalised -> features and embedding, in float32 under autocast too."""
+        both_ways = self._mirrored and not self.training
+        if both_ways:
+            photos = torch.cat([photos, photos.flip(3)])
         maps = self.trunk.forward_features(photos)  # type: ignore[operator]  # every timm model has it
         with torch.autocast(photos.device.type, enabled=False):
             features = self.norm(self.pool(self._places_last(maps.float())))
+            if both_ways:
+                features = features.unflatten(0, (2, -1)).mean(dim=0)
             return Outputs(features, F.normalize(self.project(features), dim=1))
 
     def train(self, mode: bool = True) -> "Network":

@@ -58,6 +58,8 @@ class Trunk(Part):
 class Embedding(Part):
     dim: Annotated[int, Field(ge=2, le=8192)] = 256
     pooling: Literal["gem", "average"] = "gem"
+    # measured and served are the mean of a photo's and its mirror image's features: steadier, for twice the encoding
+    mirrored: bool = False
 
 
 class Dataset(Part):

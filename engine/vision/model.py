@@ -130,6 +130,7 @@ def compute_model_id(
     trunk: str,
     dim: int,
     pooling: str = "gem",
+    mirrored: bool = False,
     heads: Sequence[Head] = (),
 ) -> str:
     """The identity of a network as sha256 in hex: its tensors, preprocessing and configuration, nothing else.
@@ -150,6 +151,8 @@ def compute_model_id(
                 "trunk": trunk,
                 "dim": dim,
                 "pooling": pooling,
+                # only where it is so: networks that were there before it could be keep their ids
+                **({"mirrored": True} if mirrored else {}),
                 "preprocess": preprocess.to_dict(),
                 "heads": [asdict(head) for head in heads],
             }

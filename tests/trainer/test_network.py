@@ -45,6 +45,19 @@ def test_feature_maps_of_every_layout_become_an_embedding_of_length_1(trunk: str
     torch.testing.assert_close(outputs.embedding.norm(dim=1), torch.ones(3))
 
 
+def test_a_mirrored_network_means_a_photo_and_its_mirror_image_when_it_does_not_train() -> None:
+    plain, mirrored = network(), network(("dim = 8", "dim = 8\nmirrored = true"))
+    mirrored.load_state_dict(plain.state_dict())
+    photos = torch.randn(3, 3, 32, 32)
+    plain.eval(), mirrored.eval()
+    features = (plain(photos).features + plain(photos.flip(3)).features) / 2
+    outputs = mirrored(photos)
+    torch.testing.assert_close(outputs.features, features)
+    torch.testing.assert_close(outputs.embedding, nn.functional.normalize(plain.project(features), dim=1))
+    plain.train(), mirrored.train()
+    torch.testing.assert_close(mirrored(photos).features, plain(photos).features)
+
+
 def test_frozen_statistics_stay_and_scale_and_shift_learn() -> None:
     made = network(("image_size = 32", "image_size = 32\nfreeze_batch_norm = true")).train()
     norm = next(module for module in made.trunk.modules() if isinstance(module, nn.BatchNorm2d))

@@ -148,6 +148,18 @@ def test_the_model_serves_what_was_trained(export: Export, data: Path) -> None:
         np.testing.assert_allclose(heads.probabilities(encoded.features[row])["shape"], expected[row], atol=1e-3)
 
 
+def test_a_mirrored_model_sees_the_same_in_a_photo_and_in_its_mirror_image(data: Path, tmp_path: Path) -> None:
+    recipe = shapes_recipe(("epochs = 3", "epochs = 1"), ("dim = 8", "dim = 8\nmirrored = true"))
+    exported = training.train(recipe, data, tmp_path, machine=HERE)
+    assert exported is not None
+    photos = np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32)
+    encoder = OpenVinoEncoder(exported.model)
+    as_is, turned = encoder.encode(photos), encoder.encode(photos[..., ::-1])
+    np.testing.assert_allclose(as_is.embeddings, turned.embeddings, atol=TOLERANCE)
+    np.testing.assert_allclose(as_is.features, turned.features, atol=TOLERANCE)
+    assert np.abs(as_is.embeddings[0] - as_is.embeddings[1]).max() > 10 * TOLERANCE
+
+
 def test_exporting_again_gives_the_same_model(export: Export, data: Path, tmp_path: Path) -> None:
     shutil.copy(export.model.path / "checkpoint.pt", tmp_path)
     shutil.copy(export.model.path / "metrics.jsonl", tmp_path)

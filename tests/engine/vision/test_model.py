@@ -157,6 +157,7 @@ def test_the_identity_is_the_same_in_every_version() -> None:
         {"trunk": "other"},
         {"dim": 9},
         {"pooling": "average"},
+        {"mirrored": True},
         {"heads": HEADS[:1]},
     ],
 )
