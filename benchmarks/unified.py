@@ -10,7 +10,8 @@ those.
 **Same photos per task.** A task's dataset has the same quota in every model that learns it, and all train for as many
 steps: so each task sees as many labelled photos whoever learns it, and the unified model, which has both quotas in its
 batch, costs two specialists' time and stands for five. **Same losses.** Each label has a softmax on the embedding and,
-but for the product, a head on the features, with the same weights in either model.
+but for the product, a head on the features, with the same weights in either model. Learning rates grow with the square
+root of the batch, as Adam's should (Malladi et al., arXiv:2205.10287).
 
 **Measured** are the exported models, every label by the query's nearest photo on the embedding (precision@1), and all
 but the product by its head as well. Groceries: `val` against catalogue and train. Fashion: products are split by a hash
@@ -19,6 +20,7 @@ of their id into 80 % train, 10 % val (looked at while choosing) and 10 % test (
 """
 
 import argparse
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -44,6 +46,8 @@ RESULTS = HERE / "results" / "unified"
 SEEDS = (0, 1, 2)
 QUOTAS = {"grocery": 32, "fashion": 48}
 HEAD_WEIGHT = 0.5
+RATES = (3e-4, 2e-3)  # of the trunk and of what is new, for RATES_BATCH photos
+RATES_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ erasing = 0.2
 [schedule]
 epochs = 1
 epoch_steps = {steps}
-learning_rate = 3e-4
-head_learning_rate = 2e-3
+learning_rate = {rate:.3g}
+head_learning_rate = {head_rate:.3g}
 warmup_epochs = 0.1
 checkpoint_minutes = 1
 """
@@ -93,8 +97,10 @@ DATASETS = {
 
 def recipe_for(name: str, tasks: Sequence[Task], seed: int, steps: int, size: int) -> Recipe:
     """The recipe of one model: the datasets and labels of its tasks, all else the same."""
-    parts = [HEAD.format(name=name, seed=seed, steps=steps, size=size)]
     datasets = dict.fromkeys(task.dataset for task in tasks)
+    larger = math.sqrt(sum(QUOTAS[dataset] for dataset in datasets) / RATES_BATCH)
+    rate, head_rate = (larger * each for each in RATES)
+    parts = [HEAD.format(name=name, seed=seed, steps=steps, size=size, rate=rate, head_rate=head_rate)]
     parts += [f"[[dataset]]\n{DATASETS[dataset]}\nquota = {QUOTAS[dataset]}\n" for dataset in datasets]
     for task in tasks:
         for label in task.labels:
