@@ -25,6 +25,7 @@ from engine.sources.photos import read_photo
 from engine.storage.files import replacing, sync
 from engine.vision.encoder import Encoder
 from engine.vision.photo_vectors import PRECISION, vectors_of
+from engine.vision.preprocess import PhotoLoader, load
 
 PHOTOS = "photos"  # the folder beside a catalogue's file
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
@@ -77,11 +78,19 @@ class _File:
 class Updates:
     """Writes live changes to a catalogue; safe to share between threads, which take turns."""
 
-    def __init__(self, catalogue: Catalogue, encoder: Encoder | None = None, photos: Path | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        encoder: Encoder | None = None,
+        photos: Path | None = None,
+        *,
+        loader: PhotoLoader = load,
+    ) -> None:
         """`encoder` is needed to upsert photos, and must be that of the index; `photos` is the folder to keep them in,
-        by default `photos/` beside the catalogue's file."""
+        by default `photos/` beside the catalogue's file; `loader` decodes them."""
         self._catalogue = catalogue
         self._encoder = encoder
+        self._loader = loader
         self._photos = photos if photos is not None or catalogue.path is None else catalogue.path.parent / PHOTOS
 
     def upsert(self, product: Upsert, *, declare: Iterable[Facet] = ()) -> Done:
@@ -148,7 +157,7 @@ class Updates:
         with self._catalogue.snapshot() as view:
             known = view.vectors_of(self._encoder.model_id, PRECISION, {file.content for file in files})
         new = {file.content: (file.name, file.data) for file in files if file.content not in known}
-        return dict(zip(new, vectors_of(list(new.values()), self._encoder), strict=True))
+        return dict(zip(new, vectors_of(list(new.values()), self._encoder, self._loader), strict=True))
 
     def _placed(self, files: Sequence[_File]) -> list[NewPhoto]:
         """The photos with their URIs: one that the product has already stays where it is, if it still is there."""

@@ -20,6 +20,7 @@ from engine.storage.products import Products
 from engine.vision.encoder import Encoder, OpenVinoEncoder
 from engine.vision.heads import Heads
 from engine.vision.model import Model
+from engine.vision.preprocess import PhotoLoader, load
 
 Ints = NDArray[np.int64]
 
@@ -40,12 +41,13 @@ class Base:
         generation: Generation,
         encoder: Encoder | None = None,
         *,
+        loader: PhotoLoader = load,
         threads: int = 0,
         gpu: bool = False,
         before: "Base | None" = None,
     ) -> "Base":
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); with `gpu`
-        the rows are copied to a GPU.
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); `loader`
+        decodes photos; with `gpu` the rows are copied to a GPU.
 
         The model and encoder of `before`, the generation that answered so far, are used again where they are the same.
         Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
@@ -64,7 +66,7 @@ class Base:
         opener: Callable[[], Encoder] = (
             (lambda: OpenVinoEncoder(model, threads=threads)) if encoder is None else (lambda: encoder)
         )
-        return cls(generation, Eyes(Heads.open(model), opener), model, device)
+        return cls(generation, Eyes(Heads.open(model), opener, loader), model, device)
 
     @cached_property
     def absent(self) -> Ints:

@@ -28,6 +28,7 @@ from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.model import Model
+from engine.vision.preprocess import PhotoLoader, load
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +41,24 @@ class SearchEngine:
     """Answers queries, each from one immutable snapshot; safe to share between threads."""
 
     def __init__(
-        self, generation: Generation, encoder: Encoder | None = None, *, threads: int = 0, gpu: bool = False
+        self,
+        generation: Generation,
+        encoder: Encoder | None = None,
+        *,
+        loader: PhotoLoader = load,
+        threads: int = 0,
+        gpu: bool = False,
     ) -> None:
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores). With `gpu`
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); `loader`
+        decodes photos given as files' bytes, those of queries and those that the catalogue has no vector of. With `gpu`
         searches without a filter compare every row there, in as many bytes of its memory as the rows have.
 
         Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
         """
-        self._encoder, self._threads, self._gpu = encoder, threads, gpu
-        self._snapshot: Snapshot | None = Snapshot(Base.open(generation, encoder, threads=threads, gpu=gpu))
+        self._encoder, self._loader, self._threads, self._gpu = encoder, loader, threads, gpu
+        self._snapshot: Snapshot | None = Snapshot(
+            Base.open(generation, encoder, loader=loader, threads=threads, gpu=gpu)
+        )
         self._follower: Follower | None = None
         self._looking = Lock()
         self._thread: Thread | None = None
@@ -64,6 +74,7 @@ class SearchEngine:
         catalogue: Catalogue | str | Path | None = None,
         catch_up: bool = True,
         encoder: Encoder | None = None,
+        loader: PhotoLoader = load,
         threads: int = 0,
         gpu: bool = False,
     ) -> Self:
@@ -76,13 +87,15 @@ class SearchEngine:
         of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
         at once and the thread brings the rest.
 
-        With `gpu` searches without a filter compare every row there, in as many bytes of its memory as the rows have.
+        `loader` decodes photos that come as files' bytes; by default this process does. With `gpu` searches without a
+        filter compare every row there, in as many bytes of its memory as the rows have.
 
         Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with `gpu` Unavailable where there is none that
         FAISS can use or it is too small; with a catalogue also MissingFile, Unavailable, WrongCatalogue where the index
         is not that catalogue's, LogTrimmed where it is too old to be followed from.
         """
-        engine = cls(open_index(Path(index_dir), allow_damaged=True), encoder, threads=threads, gpu=gpu)
+        generation = open_index(Path(index_dir), allow_damaged=True)
+        engine = cls(generation, encoder, loader=loader, threads=threads, gpu=gpu)
         if catalogue is None:
             return engine
         try:
@@ -156,7 +169,9 @@ class SearchEngine:
         self._thread.start()
 
     def _open_base(self, generation: Generation, before: Base) -> Base:
-        return Base.open(generation, self._encoder, threads=self._threads, gpu=self._gpu, before=before)
+        return Base.open(
+            generation, self._encoder, loader=self._loader, threads=self._threads, gpu=self._gpu, before=before
+        )
 
     def _look_once(self, follower: Follower) -> bool:
         """One step of the follower; False if there was nothing new."""
