@@ -34,6 +34,12 @@ class BadFilter(BadCall):
     code = "bad_filter"
 
 
+class BadUrl(BadCall):
+    """A photo's URL that must not be fetched, or cannot be: send another, or the photo itself."""
+
+    code = "bad_url"
+
+
 class BadRecipe(BadCall):
     """A recipe that cannot be followed: the sentence names the line and what would be right."""
 

@@ -2,8 +2,8 @@
 
 A few child processes wait, each at the end of a socket pair. A thread that has a photo borrows one, sends it the bytes
 and waits for pixels. A child that crashes, hangs or runs out of its memory costs that photo, which is then a BadImage,
-and is replaced by a fresh one; the server and the other photos do not notice. Children are forked from the fork server of
-multiprocessing, a small process that has the decoders loaded and none of the server's threads, files or connections.
+and is replaced by a fresh one; the server and the other photos do not notice. Children are forked from the fork server
+of multiprocessing, which has the decoders loaded and none of this process's threads, files or connections.
 """
 
 import logging
@@ -72,6 +72,12 @@ class DecodingPool:
             self.close()
             raise Unavailable(f"Photo decoders cannot be started ({error}); see what limits processes here.") from error
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the children, those included that are being started."""
+        with self._lock:
+            return tuple(sorted(child.pid for child in self._children))
+
     def __call__(self, data: bytes, name: str, preprocess: Preprocess, box: Corners | None = None) -> Floats:
         """A photo file's bytes -> float32 [3, size, size]; only the part in `box` where one is given.
 
@@ -83,9 +89,9 @@ class DecodingPool:
 
     def thumbnail(self, data: bytes, name: str, side: int) -> bytes:
         """The picture as a JPEG whose longer side has at most `side` pixels; raises what a call does."""
-        return self.run(ThumbnailJob(side), data, name)
+        return bytes(self.run(ThumbnailJob(side), data, name))
 
-    def run(self, job: Job, data: bytes, name: str) -> bytes:
+    def run(self, job: Job, data: bytes, name: str) -> bytearray:
         """What `job` makes of a photo's bytes in a child; `name` is what errors call it. Raises what a call does."""
         child = self._borrow()
         try:
@@ -198,6 +204,11 @@ class _Child:
             self._process = context.Process(target=follow_orders, args=arguments, name=NAME, daemon=True)
             self._process.start()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None  # it was started
+        return self._process.pid
+
     def await_ready(self) -> None:
         """Raises OSError or EOFError where the child does not get that far."""
         self._receive_answer(range(1), monotonic() + START_S)
@@ -205,7 +216,7 @@ class _Child:
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def carry_out(self, job: Job, data: bytes, name: str, timeout_s: float) -> tuple[Outcome, bytes]:
+    def carry_out(self, job: Job, data: bytes, name: str, timeout_s: float) -> tuple[Outcome, bytearray]:
         """Raises TimeoutError, and OSError or EOFError where the child ends or answers what it cannot."""
         deadline = monotonic() + timeout_s
         order = pickle.dumps((job, name))
@@ -228,14 +239,14 @@ class _Child:
         self._process.join()
         self._socket.close()
 
-    def _receive_answer(self, sizes: range, deadline: float) -> tuple[Outcome, bytes]:
+    def _receive_answer(self, sizes: range, deadline: float) -> tuple[Outcome, bytearray]:
         code, size = ANSWER.unpack(self._receive(ANSWER.size, deadline))
         if code not in set(Outcome):
             raise EOFError("an answer that no decoder gives")
         outcome = Outcome(code)
         if size not in (sizes if outcome is Outcome.DONE else range(SENTENCE_BYTES + 1)):
             raise EOFError("an answer of a length that it cannot have")
-        return outcome, bytes(self._receive(size, deadline))
+        return outcome, self._receive(size, deadline)
 
     def _receive(self, size: int, deadline: float) -> bytearray:
         data = bytearray(size)
@@ -255,7 +266,7 @@ class _Child:
         self._socket.settimeout(left)
 
 
-def _sentence(outcome: Outcome, result: bytes, name: str) -> str:
+def _sentence(outcome: Outcome, result: bytearray, name: str) -> str:
     """What the caller is told of a photo that gave no result."""
     if outcome is Outcome.REFUSED:
         return result.decode(errors="replace")

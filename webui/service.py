@@ -22,7 +22,7 @@ from engine.search.filters import And, Filter
 from engine.search.plan import Plan
 from engine.search.query import Box, Hit, Query, SearchResult
 from webui import wire
-from webui.thumbnails import thumbnail
+from webui.thumbnails import Thumbnailer, thumbnail
 
 if TYPE_CHECKING:
     from engine.search.facet_counts import FacetSummary
@@ -99,8 +99,10 @@ class SourcePhoto:
 class SearchService:
     """The use cases of the API, each a method; safe to share between threads if the engine is."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, thumbnailer: Thumbnailer = thumbnail) -> None:
+        """`thumbnailer` makes small pictures of the index's photos."""
         self._engine = engine
+        self._thumbnail = thumbnailer
 
     def search(self, request: wire.SearchRequest | wire.SearchForm) -> wire.SearchAnswer:
         """The products in a photo, or those like a product of the catalogue."""
@@ -154,7 +156,7 @@ class SearchService:
     def thumbnail(self, photo: SourcePhoto, side: int) -> bytes:
         """The photo as a small JPEG. Raises UnknownPhoto where the catalogue's file is no picture any more."""
         try:
-            return thumbnail(photo.data, f"photo {photo.photo_id}", side)
+            return self._thumbnail(photo.data, f"photo {photo.photo_id}", side)
         except BadImage as error:  # not the caller's picture: not the caller's fault
             raise UnknownPhoto(f"Photo {photo.photo_id} cannot be read any more; index the catalogue again.") from error
 

@@ -34,6 +34,7 @@ def command(
 
     from engine.search.query import Query
     from engine.search.search_engine import SearchEngine
+    from webui.decoding import DecodingPool
     from webui.serve import Addresses, require_page, serve
     from webui.service import SearchService
 
@@ -46,12 +47,15 @@ def command(
     if not no_page:
         require_page()
     # what changed since the index was built comes while the index answers: there may be photos to encode
-    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, gpu=gpu) as engine:
+    with (
+        DecodingPool() as decoding,
+        SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, loader=decoding, gpu=gpu) as engine,
+    ):
         remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
         # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
         engine.look(Query(photo=Image.new("RGB", (16, 16))))
         serve(
-            SearchService(engine),
+            SearchService(engine, thumbnailer=decoding.thumbnail),
             host=host,
             port=port,
             page_port=None if no_page else page_port,
