@@ -6,7 +6,7 @@ a page of HTML after a sound PNG) may well be decoded, and all that is asked is 
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -28,21 +28,24 @@ class Malformed:
     refused: bool = False
 
 
-def corpus() -> list[Malformed]:
-    """All of them, by kind."""
+def corpus(*kinds: str) -> list[Malformed]:
+    """All files of these kinds, or of all kinds."""
     sound = _sound()
-    makers = (_truncated, _flipped, _mislabelled)
-    return [one for maker in makers for one in maker(sound)] + [
-        *_other_magic(),
-        *_lying_headers(sound),
-        *_bombs(),
-        *_polyglots(sound),
-        *_too_large(),
-    ]
+    makers: dict[str, Callable[[], Iterator[Malformed]]] = {
+        "truncated": lambda: _truncated(sound),
+        "flipped": lambda: _flipped(sound),
+        "mislabelled": lambda: _mislabelled(sound),
+        "other magic": _other_magic,
+        "lying header": lambda: _lying_headers(sound),
+        "polyglot": lambda: _polyglots(sound),
+        "bomb": _bombs,
+        "too large": _too_large,
+    }
+    return [file for kind in kinds or makers for file in makers[kind]()]
 
 
 def spread(files: list[Malformed], count: int) -> list[Malformed]:
-    """About `count` of the files: of every kind the first ones, evenly."""
+    """At least `count` of the files, as many of every kind, drawn."""
     kinds = sorted({file.kind for file in files})
     rng = np.random.default_rng(0)
     chosen = []
