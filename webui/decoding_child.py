@@ -92,6 +92,7 @@ def follow_orders(connection: socket.socket, memory_bytes: int, environment: dic
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then closes the connection
     os.environ.update(environment)
     settings.cache_clear()
+    settings()  # read now: what cannot be read must not look like a photo's fault
     _confine(memory_bytes)
     connection.settimeout(None)
     connection.sendall(ANSWER.pack(Outcome.READY, 0))

@@ -157,15 +157,12 @@ def test_a_decoder_that_hangs_is_422_and_the_server_answers_on(impatient: Served
 def test_upserts_and_imports_are_decoded_by_the_loader(tmp_path: Path) -> None:
     with shop(tmp_path, products=4) as opened, DecodingPool(processes=1, timeout_s=GENEROUS_S) as pool:
         opened.build()
-        (decoder,) = pool.pids
         updates = Updates(opened.catalogue, opened.encoder, tmp_path / "photos", loader=pool)
         with SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=opened.encoder, loader=pool) as engine:
             done = updates.upsert(Upsert("new", photos=[draw(40, 0)]))
             assert engine.caught_up(done.change_number, timeout_s=GENEROUS_S)
             found = engine.search(Query(photo=draw(40, 0), k=1)).exact
             before = opened.catalogue.change_number()
-            os.kill(decoder, signal.SIGSTOP)
-            os.kill(decoder, signal.SIGKILL)
             with pytest.raises(BadImage, match="photo 2 of 'worse'"):
                 updates.upsert(Upsert("worse", photos=[draw(41, 0), draw(42, 0)[:300]]))
             opened.stock(range(50, 51))  # as an import: no vectors, so the engine decodes
@@ -173,7 +170,6 @@ def test_upserts_and_imports_are_decoded_by_the_loader(tmp_path: Path) -> None:
             imported = engine.search(Query(photo=draw(50, 0), k=1)).exact
     assert found is not None
     assert found.hits[0].product_id == "new"
-    assert opened.catalogue is not None
     assert before == done.change_number  # nothing of what failed was kept
     assert imported is not None
     assert imported.hits[0].product_id == "p0050"
