@@ -32,6 +32,8 @@ from webui.wire import Problem
 
 MEDIA_TYPE = "application/problem+json"
 
+RETRY_AFTER_S = 1  # seconds until a saturated server is worth asking again
+
 # An error has the status of the nearest of its classes.
 _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     BadCall: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -56,6 +58,7 @@ _PLAIN: dict[int, tuple[str, str]] = {
     400: ("malformed_request", "The request cannot be read; send well-formed JSON or multipart/form-data."),
     404: ("not_found", "There is nothing at this address; /openapi.json lists what there is."),
     405: ("method_not_allowed", "This address does not take this method; /openapi.json says which it takes."),
+    408: ("request_timeout", "The request took too long to arrive; send it again, or a smaller picture."),
     413: ("too_large", "The request has too many bytes; send a smaller picture."),
     415: ("wrong_content_type", "The body is of a kind that is not read here; send JSON or multipart/form-data."),
     431: ("headers_too_large", "The request's headers have too many bytes; send fewer or shorter ones."),
@@ -77,6 +80,12 @@ def of_status(status: int, detail: str | None = None) -> Problem:
     """The problem that a bare HTTP status is, for what goes wrong before Lookalike is asked."""
     code, sentence = _PLAIN.get(status, ("http_error", f"The request was refused: {HTTPStatus(status).phrase}."))
     return _problem(status, detail or sentence, code)
+
+
+def of_saturation() -> Problem:
+    """The problem that a request is one too many at the moment; nothing was done about it."""
+    sentence = f"More requests came than can be answered at once; try again in {RETRY_AFTER_S} s."
+    return _problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, Busy.code)
 
 
 def of_fields(error: ValidationError, model: type[BaseModel]) -> BadQuery:

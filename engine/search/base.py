@@ -45,8 +45,8 @@ class Base:
         gpu: bool = False,
         before: "Base | None" = None,
     ) -> "Base":
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); one that opens
-        a model's encoder does so then. With `gpu` the rows are copied to a GPU.
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); a function
+        that opens a model's encoder is called then. With `gpu` the rows are copied to a GPU.
 
         The model and encoder of `before`, the generation that answered so far, are used again where they are the same.
         Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
