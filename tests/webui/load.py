@@ -48,17 +48,25 @@ class Request:
 class Load:
     """Threads that each send one request after the other on a connection of their own, for the time of the `with`.
 
-    `request_of` gives the n-th request of a thread. After a 503 a thread waits `pause_s`.
+    `request_of` gives the n-th request of a thread; `told` hears the status of each answer, in the thread that asked.
+    After a 503 a thread waits `pause_s`.
     """
 
     def __init__(
-        self, address: str, request_of: Callable[[int, int], Request], *, threads: int = 8, pause_s: float = 0.02
+        self,
+        address: str,
+        request_of: Callable[[int, int], Request],
+        *,
+        threads: int = 8,
+        pause_s: float = 0.02,
+        told: Callable[[Request, int], None] = lambda request, status: None,
     ) -> None:
         parts = urlsplit(address)
         assert parts.hostname is not None and parts.port is not None
         self._host, self._port = parts.hostname, parts.port
         self._request_of = request_of
         self._pause_s = pause_s
+        self._told = told
         self._stop = Event()
         self._lock = Lock()
         self.seen = Seen()
@@ -126,6 +134,7 @@ class Load:
         with self._lock:
             self.seen.statuses[response.status] += 1
             self._check(response, body)
+        self._told(request, response.status)
         if response.status == 503:
             self._stop.wait(self._pause_s)
         return not response.will_close

@@ -2,11 +2,22 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from select import select
 
 import httpx
 import pytest
 
-from tests.webui.running import TIMEOUT_S, Gate, Running, as_response, one_answer, size_of_body, until
+from tests.webui.running import (
+    TIMEOUT_S,
+    Gate,
+    Running,
+    as_response,
+    one_answer,
+    size_of_body,
+    until,
+    until_closed,
+)
 from tests.webui.shop import problem
 from webui.api.channel import Limits
 
@@ -81,14 +92,17 @@ def test_an_answer_to_head_has_no_body() -> None:
 
 
 def test_bodies_together_are_bounded() -> None:
-    half = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n" + bytes(400_000)
-    with Running(size_of_body, limits=Limits(body_bytes=1_000_000)) as server:
-        with server.connect() as one, server.connect() as other:
-            one.sendall(half)
-            other.sendall(half)
-            refused(as_response(server.raw(half)))
-            one.sendall(bytes(500_000))
-            assert one_answer(one).text == "900000"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 420000\r\n\r\n"
+    with Running(size_of_body, limits=Limits(body_bytes=1_000_000)) as server, ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(3)]
+        for connection in connections:
+            connection.sendall(head + bytes(400_000))
+        (one_too_many,), _, _ = select(connections, [], [], TIMEOUT_S)
+        refused(as_response(until_closed(one_too_many)))
+        connections.remove(one_too_many)
+        for connection in connections:
+            connection.sendall(bytes(20_000))
+            assert one_answer(connection).text == "420000"
         assert server.post(bytes(900_000)).text == "900000"
 
 
