@@ -14,7 +14,7 @@ from webui.api.channel import Limits
 from webui.api.server import HttpServer
 
 LIMIT = 1_000_000  # bytes of a body
-TIMEOUT_S = 60.0  # after which a test has failed
+TIMEOUT_S = 180.0  # after which a test has failed
 
 Start = Callable[..., Any]
 App = Callable[[dict[str, Any], Start], Iterable[bytes]]

@@ -10,7 +10,7 @@ from time import monotonic
 from types import TracebackType
 
 PROGRAM = (sys.executable, "-c", "from lookalike.main import main; main()")
-END_S = 60.0  # after which a server that was told to end has failed
+END_S = 180.0  # after which a server that was told to end has failed
 
 
 class Serving:

@@ -1,9 +1,7 @@
 """The end of a server: what was asked is answered, with a goodbye; what cannot be is refused; nothing hangs."""
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -11,7 +9,6 @@ from tests.webui.running import (
     TIMEOUT_S,
     Gate,
     Running,
-    Start,
     as_response,
     one_answer,
     size_of_body,
@@ -85,25 +82,6 @@ def test_what_waits_for_too_long_is_refused_and_what_hangs_is_left(monkeypatch: 
         assert not server.thread.is_alive()
         gate.open.set()
         assert hanging.result(TIMEOUT_S) == b""
-
-
-def test_large_answers_are_sent_to_their_end() -> None:
-    began, go_on = Event(), Event()
-
-    def slow(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
-        began.set()
-        go_on.wait(TIMEOUT_S)
-        start("200 OK", [("Content-Type", "text/plain")])
-        return [b"x" * 20_000_000]
-
-    with Running(slow) as server, ThreadPoolExecutor() as pool:
-        answer = pool.submit(server.post, b"")
-        assert began.wait(TIMEOUT_S)
-        server.stop.set()
-        go_on.set()
-        assert len(answer.result(TIMEOUT_S).content) == 20_000_000
-        server.thread.join(TIMEOUT_S)
-        assert refuses(server)
 
 
 def refuses(server: Running) -> bool:
