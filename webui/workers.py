@@ -201,15 +201,27 @@ def main() -> NoReturn:
     """Follows the order that comes on standard input, until that ends or a signal comes."""
     sys.path[:] = pickle.load(sys.stdin.buffer)
     order, numbers, mouth = pickle.load(sys.stdin.buffer)
+    lifeline = _keep_to_itself(numbers, mouth)
     stop = Event()
     with stopping(stop):
-        Thread(target=_stop_with_parent, args=(stop,), name="parent", daemon=True).start()
+        Thread(target=_stop_with_parent, args=(lifeline, stop), name="parent", daemon=True).start()
         try:
             _answer(order, [socket(fileno=number) for number in numbers], mouth, stop)
         except LookalikeError as error:
             os.write(mouth, _picklable(error))
             _leave(1)
     _leave(0)
+
+
+def _keep_to_itself(numbers: Sequence[int], mouth: int) -> int:
+    """Hides from processes that this one starts what it was given by its own; where its order came from is returned."""
+    for number in (*numbers, mouth):
+        os.set_inheritable(number, False)
+    lifeline = os.dup(sys.stdin.fileno())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return lifeline
 
 
 def _answer(order: Order, sockets: Sequence[socket], mouth: int, stop: Event) -> None:
@@ -225,8 +237,8 @@ def _answer(order: Order, sockets: Sequence[socket], mouth: int, stop: Event) ->
         server.run(stop)
 
 
-def _stop_with_parent(stop: Event) -> None:
-    sys.stdin.buffer.read()
+def _stop_with_parent(lifeline: int, stop: Event) -> None:
+    os.read(lifeline, 1)  # nothing more is ever written
     stop.set()
 
 
