@@ -142,6 +142,12 @@ class Unavailable(LookalikeError):
     code = "unavailable"
 
 
+class NotOffered(LookalikeError):
+    """Something that this server was not started with: whoever runs it starts it with the option that is named."""
+
+    code = "not_offered"
+
+
 class MissingPackage(LookalikeError):
     """An optional part is not installed: the sentence names the extra that brings it."""
 

@@ -5,13 +5,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.catalogue.schema import Facet, FacetValue
 from engine.search.query import Query, SearchResult
+from engine.vision.model import Head
+from webui.wire import FeedbackKind
 
 if TYPE_CHECKING:
     from engine.search.facet_counts import FacetSummary
@@ -54,7 +56,13 @@ class Engine(Protocol):
     @property
     def manifest(self) -> Manifest: ...
     @property
-    def facets(self) -> Sequence[Facet]: ...
+    def facets(self) -> Sequence[Facet]:
+        """What products can be filtered by."""
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """What the model predicts of a photo."""
+
     @property
     def change_number(self) -> int: ...
     @property
@@ -115,9 +123,6 @@ class Fetcher(Protocol):
 
     def fetch(self, url: str) -> bytes:
         """The bytes at an address. Raises a LookalikeError for one that is not asked, or that does not answer well."""
-
-
-FeedbackKind = Literal["click", "wrong", "not_found"]
 
 
 @dataclass(frozen=True, slots=True)

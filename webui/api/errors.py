@@ -1,12 +1,13 @@
 """Every error leaves as application/problem+json."""
 
 import logging
+from math import ceil
 
 from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from engine.errors import LookalikeError
-from webui.problems import MEDIA_TYPE, of_error, of_status
+from webui.problems import MEDIA_TYPE, of_error, of_status, retry_after_s
 from webui.wire import Problem
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,12 @@ def _on_purpose(error: LookalikeError) -> Response:
     problem = of_error(error)
     if problem.status >= 500:
         log.error("%s: %s", type(error).__name__, error)
-    return _respond(problem)
+    response = _respond(problem)
+    wait = retry_after_s(error)
+    if wait is not None:
+        # whole seconds, as HTTP has it; rounded up, or a client would come back too early
+        response.headers["Retry-After"] = str(max(1, ceil(wait)))
+    return response
 
 
 def _unforeseen(error: Exception) -> Response:
