@@ -13,6 +13,7 @@ class LookalikeError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    retry_after_s: float | None = None  # seconds after which it may have passed, where whoever raised it knows
 
 
 class BadCall(LookalikeError):

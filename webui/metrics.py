@@ -1,9 +1,9 @@
 """What a server tells about itself at `/metrics`, in Prometheus's text format.
 
-One process keeps its numbers in memory. Several workers keep them in files of a folder that they share, so that whichever
-of them is asked tells the sum: whoever starts workers sets `PROMETHEUS_MULTIPROC_DIR` to an empty folder before anything
-imports this (prometheus_client reads it when it is imported), and calls `forget_worker` for each that ends. Counters and
-times then outlive their worker; what a worker sees of the index does not.
+One process keeps its numbers in memory. Several workers keep them in files of a folder that they share, so that
+whichever of them is asked tells the sum: whoever starts workers sets `PROMETHEUS_MULTIPROC_DIR` to an empty folder
+before anything imports this (prometheus_client reads it when it is imported), and calls `forget_worker` for each that
+ends. Counters and times then outlive their worker; what a worker sees of the index does not.
 """
 
 import os
@@ -51,7 +51,10 @@ class Metrics:
             "lookalike_empty_results", "Searches whose answer has no product.", ["mode"], registry=registry
         )
         self._writes = Counter(
-            "lookalike_writes", "Products written and deleted, by whether it was seen here.", ["kind", "visible"], registry=registry
+            "lookalike_writes",
+            "Products written and deleted, by whether it was seen here.",
+            ["kind", "visible"],
+            registry=registry,
         )
         self._visible = Histogram(
             "lookalike_visible_seconds",
@@ -132,9 +135,7 @@ class _IndexGauges:
         self._photos = gauge("photos", "Photos that can be found.", of_workers="least")
         self._generation = gauge("generation", "Number of the generation that answers.", of_workers="least")
         self._change = gauge("change_number", "Last change of the catalogue that can be found.", of_workers="least")
-        self._delta = gauge(
-            "delta_photos", "Photos newer than the generation, compared one by one.", of_workers="most"
-        )
+        self._delta = gauge("delta_photos", "Photos newer than the generation, compared one by one.", of_workers="most")
         self._tombstones = gauge(
             "tombstones", "Photos of the generation that were deleted and are passed over.", of_workers="most"
         )

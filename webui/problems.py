@@ -6,6 +6,7 @@ fixed one, since their own names files and folders of the server; the server's l
 
 from difflib import get_close_matches
 from http import HTTPStatus
+from math import ceil
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -84,12 +85,15 @@ def of_error(error: Exception) -> Problem:
     return _problem(status, detail, error.code, described)
 
 
-def retry_after_s(error: Exception) -> float | None:
-    """Seconds to wait before the same request may do: the error's own `retry_after_s`, or what is usual for its kind."""
-    own = getattr(error, "retry_after_s", None)
-    if own is not None:
-        return float(own)
-    return next((_RETRY_AFTER_S[kind] for kind in type(error).__mro__ if kind in _RETRY_AFTER_S), None)
+def headers_of(error: Exception) -> dict[str, str]:
+    """What HTTP asks for beside the problem: how many seconds to wait before the same request may do, where it may.
+
+    That is the error's own `retry_after_s`, or what is usual for its kind.
+    """
+    usual = (_RETRY_AFTER_S[kind] for kind in type(error).__mro__ if kind in _RETRY_AFTER_S)
+    wait = getattr(error, "retry_after_s", None) or next(usual, None)
+    # whole seconds, as HTTP has it; rounded up, or a client would come back too early
+    return {} if wait is None else {"Retry-After": str(max(1, ceil(wait)))}
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:

@@ -181,9 +181,7 @@ class SearchService:
         """Keeps what somebody made of an answer; `key` is the name of the API key that it came with."""
         if self._feedback is None:
             raise NotOffered("This server keeps no feedback; whoever runs it can give it a place to (--state).")
-        self._feedback.record(
-            Feedback(request.kind, request.request_id, request.product_id, request.position, key)
-        )
+        self._feedback.record(Feedback(request.kind, request.request_id, request.product_id, request.position, key))
         self.metrics.fed_back(request.kind)
 
     # --- How it is -------------------------------------------------------------------------------------------------
@@ -210,9 +208,7 @@ class SearchService:
         lag = engine.visibility_lag_s
         if lag == inf:
             raise Unavailable(f"Still reading what changed since the index was built, at change {change_number}.")
-        return wire.Ready(
-            status="ready", generation=generation, change_number=change_number, visibility_lag_s=lag
-        )
+        return wire.Ready(status="ready", generation=generation, change_number=change_number, visibility_lag_s=lag)
 
     def exposition(self) -> bytes:
         """The metrics as Prometheus reads them."""

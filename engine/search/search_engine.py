@@ -230,6 +230,11 @@ class SearchEngine:
         return self.snapshot.base.model
 
     @property
+    def encoder(self) -> Encoder:
+        """What sees photos for this index; opened now if it was not."""
+        return self.snapshot.base.eyes.encoder
+
+    @property
     def heads(self) -> tuple[Head, ...]:
         """What the model predicts of a photo."""
         return self.model.spec.heads

@@ -7,7 +7,7 @@ from engine import errors
 from engine.errors import LookalikeError
 from webui import wire
 from webui.hints import HINTS
-from webui.problems import of_error, of_fields, of_status, retry_after_s
+from webui.problems import headers_of, of_error, of_fields, of_status
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LookalikeError)]
 
@@ -60,12 +60,12 @@ def test_a_subclass_without_a_description_is_described_as_its_base() -> None:
 
 def test_what_passes_by_itself_says_when_to_come_back() -> None:
     class Patient(errors.Busy):
-        retry_after_s = 0.25
+        retry_after_s = 2.25
 
-    assert retry_after_s(errors.Busy("No.")) == 1
-    assert retry_after_s(Patient("No.")) == 0.25
-    assert retry_after_s(errors.DamagedFile("No.")) is None
-    assert retry_after_s(ValueError()) is None
+    assert headers_of(errors.Busy("No.")) == {"Retry-After": "1"}
+    assert headers_of(Patient("No.")) == {"Retry-After": "3"}
+    assert headers_of(errors.DamagedFile("No.")) == {}
+    assert headers_of(ValueError()) == {}
 
 
 def test_what_was_sent_does_not_come_back_whole() -> None:

@@ -68,7 +68,7 @@ def say(schema: Mapping[str, Any]) -> str:
     kind = schema.get("type", "anything")
     if kind == "array":
         items = schema.get("prefixItems")
-        of = f"{len(items)} × {say(items[0])}" if items else say(schema.get("items", {}))
+        of = f"{len(items)} times {say(items[0])}" if items else say(schema.get("items", {}))
         return f"list of {of}{_limits(schema)}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
         return f"object of {say(schema['additionalProperties'])}"

@@ -1,13 +1,12 @@
 """Every error leaves as application/problem+json."""
 
 import logging
-from math import ceil
 
 from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from engine.errors import LookalikeError
-from webui.problems import MEDIA_TYPE, of_error, of_status, retry_after_s
+from webui.problems import MEDIA_TYPE, headers_of, of_error, of_status
 from webui.wire import Problem
 
 log = logging.getLogger(__name__)
@@ -38,10 +37,7 @@ def _on_purpose(error: LookalikeError) -> Response:
     if problem.status >= 500:
         log.error("%s: %s", type(error).__name__, error)
     response = _respond(problem)
-    wait = retry_after_s(error)
-    if wait is not None:
-        # whole seconds, as HTTP has it; rounded up, or a client would come back too early
-        response.headers["Retry-After"] = str(max(1, ceil(wait)))
+    response.headers.update(headers_of(error))
     return response
 
 

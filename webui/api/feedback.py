@@ -25,7 +25,9 @@ def routes(service: SearchService, mount: Mount) -> APIBlueprint:
     )
     def feedback() -> Response:
         """Tell that a product of an answer was clicked or is wrong, or that the product was not found."""
-        service.give_feedback(read_json(request, wire.FeedbackRequest), key=g.get("key_name"))
+        caller = g.get("caller")  # who was let in by a key
+        key = None if caller is None else caller.name
+        service.give_feedback(read_json(request, wire.FeedbackRequest), key)
         return Response(status=204)
 
     return api

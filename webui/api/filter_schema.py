@@ -43,7 +43,7 @@ FILTER_SCHEMAS: dict[str, Any] = {
     "FilterRange": {
         "description": "One or two ends: `gt` or `gte`, and `lt` or `lte`.",
         "type": "object",
-        "properties": {end: _VALUE for end in ("gt", "gte", "lt", "lte")},
+        "properties": dict.fromkeys(("gt", "gte", "lt", "lte"), _VALUE),
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 2,

@@ -6,7 +6,9 @@ from flask import Flask, Response, g, request
 
 from webui.metrics import Metrics
 
-NOWHERE = "none"  # the address of requests that met none: a label of its own for each would be one for each typing error
+NOWHERE = (
+    "none"  # the address of requests that met none: a label of its own for each would be one for each typing error
+)
 
 
 def register_measuring(app: Flask, metrics: Metrics) -> None:

@@ -1,6 +1,6 @@
 """What there is to filter by, with counts."""
 
-from pydantic import StrictBool, StrictFloat, StrictStr
+from pydantic import Field, StrictBool, StrictFloat, StrictStr
 
 from engine.catalogue.schema import FacetType
 from webui.wire.base import Answer, FormFilter, Request
@@ -9,7 +9,7 @@ from webui.wire.base import Answer, FormFilter, Request
 class FacetsQuery(Request):
     """Which products to count."""
 
-    filter: FormFilter = []
+    filter: FormFilter = Field(default=[])
 
 
 class FacetChoice(Answer):

@@ -4,8 +4,8 @@ from webui.wire.base import Answer
 
 
 class Problem(Answer):
-    """Every error: RFC 9457, as application/problem+json. `code` is stable and meant for programs, `detail` says what is
-    wrong, `hint` what to do, `type` where this kind of problem is described."""
+    """Every error: RFC 9457, as application/problem+json. `code` is stable and meant for programs, `detail` says what
+    is wrong, `hint` what to do, `type` where this kind of problem is described."""
 
     type: str
     title: str

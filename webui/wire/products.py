@@ -50,8 +50,8 @@ class ProductRequest(Request):
     are added, and one that the product has already is no second one."""
 
     title: Title | None = None
-    facets: GivenFacets = {}
-    photos: Annotated[PhotoTexts, Field(max_length=MAX_PHOTOS)] = []
+    facets: GivenFacets = Field(default={})
+    photos: PhotoTexts = Field(default=[], max_length=MAX_PHOTOS)
 
 
 class ProductForm(Request):
@@ -61,7 +61,7 @@ class ProductForm(Request):
     facets: Annotated[
         str | None, Field(description="the same JSON object", examples=['{"colour": "Red", "price": 12.5}'])
     ] = None
-    photo: Annotated[PhotoFiles, Field(max_length=MAX_PHOTOS)] = []
+    photo: PhotoFiles = Field(default=[], max_length=MAX_PHOTOS)
 
 
 class ProductWritten(Answer):
@@ -78,8 +78,8 @@ class ProductWritten(Answer):
 
 
 class Deleted(Answer):
-    """What was deleted, on the disk by now. `visible` says that this server no longer finds it; others no longer do once
-    they have reached `change_number`."""
+    """What was deleted, on the disk by now. `visible` says that this server no longer finds it; others no longer do
+    once they have reached `change_number`."""
 
     product_id: str
     photo_id: int | None

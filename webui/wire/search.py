@@ -44,7 +44,7 @@ class SearchForm(Request):
     product_id: ProductId | None = None
     k: K = 10
     mode: Mode = "both"
-    filter: FormFilter = []
+    filter: FormFilter = Field(default=[])
     box: FormBox | None = None
     explain: Explain = True
 
@@ -102,7 +102,7 @@ class Plan(Answer):
     milliseconds: dict[str, float]
     delta_rows: int = 0
     change_number: int = 0
-    partial: list[str] = []
+    partial: list[str] = Field(default=[])
 
 
 class SearchAnswer(Answer):
