@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from threading import Event, Thread
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -127,8 +128,8 @@ class _IndexGauges:
     """What the index is like here; of several workers the one that is furthest behind is told."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, what: str, *, of_workers: str) -> Gauge:
-            mode = "livemin" if of_workers == "least" else "livemax"
+        def gauge(name: str, what: str, *, of_workers: Literal["least", "most"]) -> Gauge:
+            mode: Literal["livemin", "livemax"] = "livemin" if of_workers == "least" else "livemax"
             return Gauge(f"lookalike_{name}", what, registry=registry, multiprocess_mode=mode)
 
         self._products = gauge("products", "Products that can be found.", of_workers="least")

@@ -2,6 +2,7 @@
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
+from flask_openapi3.types import ResponseDict
 
 from webui import wire
 from webui.api.answers import answer
@@ -12,7 +13,7 @@ from webui.service import SearchService
 
 _PRODUCT = "/products/<product_id>"
 _BODY = {"requestBody": body(wire.ProductRequest, wire.ProductForm)}
-_WRITTEN = {200: wire.ProductWritten, 201: wire.ProductWritten}
+_WRITTEN: ResponseDict = {200: wire.ProductWritten, 201: wire.ProductWritten}
 
 
 def routes(service: SearchService, mount: Mount) -> APIBlueprint:
