@@ -7,8 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from socket import socket
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from time import monotonic
 
@@ -17,6 +19,7 @@ import httpx
 from engine.errors import BadCall, LookalikeError, MissingPackage, Unavailable
 from webui.api.app import create_app, max_request_bytes
 from webui.api.server import QUEUE, HttpServer, listen, port_of
+from webui.metrics import SHARED_FOLDER, forget_worker
 from webui.service import SearchService
 from webui.stopping import stopping
 from webui.workers import OpenApp, Order, Workers
@@ -90,7 +93,9 @@ def serve_with_workers(
     order = Order(open_app, threads, queue, max_request_bytes())
 
     def answer(sockets: Sequence[socket], stop: Event, ready: Event) -> None:
-        Workers(order, sockets, workers).run(stop, ready)
+        with TemporaryDirectory(prefix="lookalike-metrics-") as folder:
+            environment, ended = {SHARED_FOLDER: folder}, partial(forget_worker, folder=folder)
+            Workers(order, sockets, workers, environment=environment, ended=ended).run(stop, ready)
 
     _serve(answer, host=host, port=port, page_port=page_port, page_command=page_command, announce=announce)
 

@@ -1,24 +1,18 @@
 """`lookalike serve`: the search API, and the page in front of it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lookalike.console import remark, say
 
-if TYPE_CHECKING:
-    from engine.vision.model import Model
-    from webui.service import SearchService
-    from webui.workers import App
-
 
 @click.command()
 @click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
-@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue: its changes are found within a second.")
+@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue, and write to it what the API is sent.")
+@click.option("--photos", type=click.Path(path_type=Path), help="Folder for photos written  [default: photos by FILE]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The API's port.")
 @click.option("--page-port", type=click.IntRange(1, 65535), default=8001, show_default=True, help="The page's port.")
@@ -45,6 +39,7 @@ def command(
     *,
     index_dir: Path,
     catalogue: str | None,
+    photos: Path | None,
     host: str,
     port: int,
     page_port: int,
@@ -55,6 +50,7 @@ def command(
     gpu: bool,
 ) -> None:
     """Serve the search API and the page until Ctrl-C or SIGTERM."""
+    from lookalike.serving import Served, opened_app, opened_service
     from webui.serve import Addresses, require_page, serve, serve_with_workers
 
     def announce(addresses: Addresses) -> None:
@@ -65,6 +61,7 @@ def command(
 
     if not no_page:
         require_page()
+    served = Served(index_dir, catalogue=catalogue, photos=photos, gpu=gpu)
     together: dict[str, Any] = {
         "host": host,
         "port": port,
@@ -75,40 +72,7 @@ def command(
     }
     if workers > 1:
         remark(f"{workers} workers open the index and the model …")
-        serve_with_workers(partial(opened_app, index_dir, catalogue, gpu), workers=workers, **together)
+        serve_with_workers(partial(opened_app, served), workers=workers, **together)
         return
-    with opened_service(index_dir, catalogue, gpu, tell=remark) as service:
+    with opened_service(served, tell=remark) as service:
         serve(service, **together)
-
-
-@contextmanager
-def opened_app(index_dir: Path, catalogue: str | None, gpu: bool) -> Iterator["App"]:
-    """The API over an opened index: what every worker opens for itself."""
-    from webui.api.app import create_app
-
-    with opened_service(index_dir, catalogue, gpu) as service:
-        yield create_app(service)
-
-
-@contextmanager
-def opened_service(
-    index_dir: Path, catalogue: str | None, gpu: bool, tell: Callable[[str], None] = lambda _: None
-) -> Iterator["SearchService"]:
-    """What the API asks, ready for its first request; `tell` hears what takes a while."""
-    from PIL import Image
-
-    from engine.search.query import Query
-    from engine.search.search_engine import SearchEngine
-    from engine.vision.encoder import OpenVinoEncoder
-    from webui.batching import BatchingEncoder
-    from webui.service import SearchService
-
-    def encoder(model: "Model") -> BatchingEncoder:
-        return BatchingEncoder(OpenVinoEncoder(model))
-
-    # what changed since the index was built comes while the index answers: there may be photos to encode
-    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, encoder=encoder, gpu=gpu) as engine:
-        tell(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
-        # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
-        engine.look(Query(photo=Image.new("RGB", (16, 16))))
-        yield SearchService(engine)
