@@ -25,7 +25,7 @@ from webui.stopping import stopping
 from webui.workers import OpenApp, Order, Workers
 
 START_S = 300.0  # seconds until both must answer: Gradio alone can take minutes on a machine that is busy
-STOP_S = 5.0  # seconds the page has to end before it is killed
+STOP_S = 1.5  # seconds the page has to end, after the API has, before it is killed
 PAGE = (sys.executable, "-m", "webui.page")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -126,9 +126,9 @@ def _serve(
             answer(sockets, stop, ready)
         finally:
             stop.set()
-            if page is not None:
-                _end(page)
             watcher.join()
+            if page is not None:
+                _end(page, STOP_S)
     if watch.failure is not None:
         raise watch.failure
 
@@ -152,6 +152,9 @@ class _Watch:
         except LookalikeError as error:
             self.failure = error
             stop.set()
+        finally:
+            if self._page is not None:
+                self._page.terminate()  # it ends while the API answers its last requests
 
     def _await_answers(self, ready: Event, stop: Event) -> None:
         while not ready.wait(0.1):
@@ -193,10 +196,10 @@ def _start_page(command: Sequence[str], *, api: str, host: str, port: int) -> "s
     return subprocess.Popen([*command, *arguments], start_new_session=True)
 
 
-def _end(page: "subprocess.Popen[bytes]") -> None:
-    page.terminate()
+def _end(page: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+    """Waits for a page that was told to end, and kills it where it does not."""
     try:
-        page.wait(STOP_S)
+        page.wait(timeout_s)
     except subprocess.TimeoutExpired:
         page.kill()
         page.wait()

@@ -42,7 +42,7 @@ class Request:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     method: str = "POST"
-    path: str = "/search"
+    path: str = "/v1/search"
 
 
 class Load:
