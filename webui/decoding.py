@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BadImage, Busy, LookalikeError, Unavailable
-from engine.settings import cores, settings
+from engine.settings import settings, thread_count
 from engine.vision.preprocess import Corners, Preprocess
 from webui.decoding_child import ANSWER, ORDER, SENTENCE_BYTES, Job, Outcome, PixelsJob, ThumbnailJob, follow_orders
 
@@ -43,14 +43,15 @@ class DecodingPool:
     """
 
     def __init__(self, *, processes: int = 0, timeout_s: float | None = None, memory_bytes: int | None = None) -> None:
-        """`processes` 0 takes one for every core, but two at least, so that one photo that hangs does not stop all.
+        """`processes` 0 takes one for every thread to compute with, but two at least, so that one photo that hangs does
+        not stop all.
 
         `timeout_s` (seconds for a photo, and for waiting until a child is free) and `memory_bytes` (what decoding may
         take) are by default what the settings say. Returns when all children are ready; raises Unavailable where they
         cannot be started.
         """
         found = settings()
-        self.processes = processes or max(2, cores())
+        self.processes = processes or max(2, thread_count())
         self.deaths = 0  # children that a photo, or somebody else, has ended
         self._timeout_s = found.decode_timeout_s if timeout_s is None else timeout_s
         self._memory_bytes = found.decode_memory_bytes if memory_bytes is None else memory_bytes
