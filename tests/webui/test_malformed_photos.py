@@ -12,15 +12,21 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.errors import BadImage, UnknownPhoto
 from engine.search.query import Query
 from engine.search.search_engine import SearchEngine
 from engine.updates import Updates, Upsert
+from engine.vision.preprocess import Corners, Preprocess
 from tests.indexer.shop import Shop, draw, shop
+from tests.webui.hostile_jobs import Die
 from tests.webui.malformed import Malformed, corpus, spread
+from tests.webui.networks import PUBLIC, Network, answering, fetcher, send
 from tests.webui.shop import address_of, problem
+from webui.api.app import create_app
 from webui.decoding import DecodingPool
 from webui.service import SearchService
 
@@ -186,3 +192,47 @@ def test_thumbnails_are_made_by_the_decoders(built_shop: Shop) -> None:
         pool.close()
         with pytest.raises(UnknownPhoto):
             SearchService(engine).thumbnail(type(source)(1, b"text", "tag"), 64)
+
+
+# --- Photos by URL ---------------------------------------------------------------------------------------------------
+
+
+def test_a_photo_by_url_is_searched_for_where_that_is_allowed(built_shop: Shop) -> None:
+    with (
+        answering(send(body=draw(4, 8))) as port,
+        SearchEngine.open(built_shop.index, encoder=built_shop.encoder) as engine,
+    ):
+        network = Network(port)
+        app = create_app(SearchService(engine, fetcher=fetcher(network)))
+        ask = app.test_client().post
+
+        found = ask("/v1/search", json={"url": "http://shop.com/mug.png", "k": 1, "mode": "exact"})
+        refused = ask("/v1/search", json={"url": "http://127.0.0.1/mug.png"})
+        closed = create_app(SearchService(engine)).test_client().post("/v1/search", json={"url": "http://shop.com/"})
+
+    assert found.json is not None
+    assert found.json["exact"]["products"][0]["product_id"] == "p0004"
+    assert refused.json is not None
+    assert (refused.status_code, refused.json["code"]) == (422, "bad_url")
+    assert network.connected == [(PUBLIC, 80)]
+    assert 400 <= closed.status_code < 500
+
+
+def test_a_photo_that_crashes_every_decoder_is_422(built_shop: Shop) -> None:
+    crashing = draw(3, 9)
+    with DecodingPool(processes=2, timeout_s=GENEROUS_S) as pool:
+
+        def loader(data: bytes, name: str, preprocess: Preprocess, box: Corners | None = None) -> NDArray[np.float32]:
+            if data == crashing:
+                pool.run(Die(number=signal.SIGSEGV), data, name)
+            return pool(data, name, preprocess, box)
+
+        with (
+            SearchEngine.open(built_shop.index, encoder=built_shop.encoder, loader=loader) as engine,
+            address_of(engine) as address,
+            httpx.Client(base_url=address, timeout=2 * GENEROUS_S) as http,
+        ):
+            served = Served(pool, engine, http)
+            for _ in range(3):
+                assert "ends its decoder" in problem(served.search(crashing), 422, "bad_image")
+            assert served.answers_on()
