@@ -26,6 +26,15 @@ class Settings(BaseSettings):
         le=PILLOW_MAX_PIXELS,
         description="Pixels a photo may have, checked before it is decoded.",
     )
+    decode_timeout_s: float = Field(
+        default=2.5, gt=0, le=60, description="Seconds a server's decoder may take for a photo."
+    )
+    decode_memory_bytes: int = Field(
+        default=1280 * 1024**2,  # the dearest picture of 64 million pixels, a WebP with transparency, takes 1,048 MiB
+        ge=16 * 1024**2,
+        le=64 * 1024**3,
+        description="Bytes of memory that decoding a photo may take in a server.",
+    )
     threads: int = Field(default=0, ge=0, le=1024, description="Threads to compute with; 0 means one for every core.")
     catalogue_timeout_s: float = Field(
         default=30.0, gt=0, le=3600, description="Seconds to wait for another writer of the catalogue."

@@ -25,8 +25,10 @@ from engine.sources.photos import read_photo
 from engine.storage.files import replacing, sync
 from engine.vision.encoder import Encoder
 from engine.vision.photo_vectors import PRECISION, vectors_of
+from engine.vision.preprocess import PhotoLoader, load
 
 PHOTOS = "photos"  # the folder beside a catalogue's file
+_REACH = (Effect.UNCHANGED, Effect.CHANGED, Effect.NEW)  # of two effects on a product, the later one is its effect
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
 
 
@@ -34,13 +36,15 @@ _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
 class Upsert:
     """A product to be there afterwards: a title, facets or photos that are not given stay as they are.
 
-    `photos` are the bytes of files (JPEG, PNG or WebP); one that the product has already is no second one.
+    `photos` are the bytes of files (JPEG, PNG or WebP); one that the product has already is no second one. Facets in
+    `unset` are taken away.
     """
 
     product_id: str
     title: str | None = None
     facets: Mapping[str, FacetValue] = field(default_factory=dict)
     photos: Sequence[bytes] = ()
+    unset: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,19 @@ class _File:
 class Updates:
     """Writes live changes to a catalogue; safe to share between threads, which take turns."""
 
-    def __init__(self, catalogue: Catalogue, encoder: Encoder | None = None, photos: Path | None = None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        encoder: Encoder | None = None,
+        photos: Path | None = None,
+        *,
+        loader: PhotoLoader = load,
+    ) -> None:
         """`encoder` is needed to upsert photos, and must be that of the index; `photos` is the folder to keep them in,
-        by default `photos/` beside the catalogue's file."""
+        by default `photos/` beside the catalogue's file; `loader` decodes them."""
         self._catalogue = catalogue
         self._encoder = encoder
+        self._loader = loader
         self._photos = photos if photos is not None or catalogue.path is None else catalogue.path.parent / PHOTOS
 
     def upsert(self, product: Upsert, *, declare: Iterable[Facet] = ()) -> Done:
@@ -105,6 +117,9 @@ class Updates:
             writer.declare_facets(declare)
             plain = [Product(one.product_id, one.title, one.facets) for one in products]
             effects = writer.upsert_products(plain, keep=True)
+            for place, one in enumerate(products):
+                if one.unset and writer.set_facets(one.product_id, {}, one.unset) is not Effect.UNCHANGED:
+                    effects[place] = max(effects[place], Effect.CHANGED, key=_REACH.index)
             # a known photo without a vector may be one that followers could not read: now they can show it
             added = iter(writer.add_photos(photos, keep=True, again=vectors.keys()))
             if self._encoder is not None:
@@ -148,7 +163,7 @@ class Updates:
         with self._catalogue.snapshot() as view:
             known = view.vectors_of(self._encoder.model_id, PRECISION, {file.content for file in files})
         new = {file.content: (file.name, file.data) for file in files if file.content not in known}
-        return dict(zip(new, vectors_of(list(new.values()), self._encoder), strict=True))
+        return dict(zip(new, vectors_of(list(new.values()), self._encoder, self._loader), strict=True))
 
     def _placed(self, files: Sequence[_File]) -> list[NewPhoto]:
         """The photos with their URIs: one that the product has already stays where it is, if it still is there."""

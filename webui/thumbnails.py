@@ -1,12 +1,20 @@
 """A photo's file -> a small JPEG for a card."""
 
 from io import BytesIO
+from typing import Protocol
 
 from PIL.Image import Resampling
 
 from engine.vision.image import decode
 
 QUALITY = 85  # JPEG: below it flat studio backgrounds begin to show blocks
+
+
+class Thumbnailer(Protocol):
+    """Anything that makes thumbnails, from several threads at once; `thumbnail` is one."""
+
+    def __call__(self, data: bytes, name: str, side: int) -> bytes:
+        """The picture as a JPEG whose longer side has at most `side` pixels. Raises BadImage, naming `name`."""
 
 
 def thumbnail(data: bytes, name: str, side: int) -> bytes:

@@ -183,7 +183,7 @@ def _encoded(photos: Mapping[str, Photo], base: Base) -> tuple[Vectors, dict[str
             data = read_photo(photo.uri)
             if sha256(data).hexdigest() != content:
                 raise DamagedFile(f"{photo.uri} was changed since it came into the catalogue; send it again.")
-            vectors[content] = vectors_of([(photo.uri, data)], base.eyes.encoder)[0]
+            vectors[content] = vectors_of([(photo.uri, data)], base.eyes.encoder, base.eyes.loader)[0]
         except LookalikeError as error:
             unreadable[content] = str(error)
     return vectors, unreadable

@@ -16,7 +16,7 @@ from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
 from engine.vision.heads import Heads, Prediction
 from engine.vision.image import crop
-from engine.vision.preprocess import Preprocess, load
+from engine.vision.preprocess import PhotoLoader, Preprocess, load
 
 if TYPE_CHECKING:
     from engine.search.snapshot import Snapshot
@@ -41,8 +41,10 @@ class Look:
 class Eyes:
     """Turns queries into looks; the encoder is opened when the first photo comes. Safe to share between threads."""
 
-    def __init__(self, heads: Heads, open_encoder: Callable[[], Encoder]) -> None:
+    def __init__(self, heads: Heads, open_encoder: Callable[[], Encoder], loader: PhotoLoader = load) -> None:
+        """`loader` decodes photos that are given as files' bytes."""
         self.heads = heads
+        self.loader = loader
         self._open_encoder = open_encoder
         self._encoder: Encoder | None = None
         self._lock = Lock()
@@ -67,27 +69,26 @@ class Eyes:
     def _at_photo(self, photo: bytes | Image, query: Query, watch: Stopwatch) -> Look:
         encoder = self.encoder
         with watch.stage("decode"):
-            pixels = _pixels(photo, query, encoder.preprocess)
+            pixels = self._pixels(photo, query, encoder.preprocess)
         with watch.stage("encode"):
             encoded = encoder.encode(pixels[None])
             probabilities = self.heads.probabilities(encoded.features[0])
             (predictions,) = self.heads.predict(encoded.features)
         return Look(encoded.embeddings, probabilities, predictions)
 
+    def _pixels(self, photo: bytes | Image, query: Query, preprocess: Preprocess) -> Floats:
+        box = query.box
+        corners = None if box is None else (box.left, box.top, box.right, box.bottom)
+        if isinstance(photo, bytes):
+            return self.loader(photo, query.name, preprocess, corners)
+        image = photo.convert("RGB")
+        return preprocess(image if corners is None else crop(image, corners))
+
 
 def _at_product(product_id: str, snapshot: "Snapshot") -> Look:
     ordinal = snapshot.ordinal(product_id)
     vectors = widen(snapshot.vectors(snapshot.rows_of_product(ordinal)))
     return Look(_normalised(vectors), snapshot.certain(ordinal), product_id=product_id)
-
-
-def _pixels(photo: bytes | Image, query: Query, preprocess: Preprocess) -> Floats:
-    box = query.box
-    corners = None if box is None else (box.left, box.top, box.right, box.bottom)
-    if isinstance(photo, bytes):
-        return load(photo, query.name, preprocess, corners)
-    image = photo.convert("RGB")
-    return preprocess(image if corners is None else crop(image, corners))
 
 
 def _unit(vector: NDArray[np.floating], dim: int) -> Floats:

@@ -1,6 +1,7 @@
 """The search engine: an index opened for questions, and with a catalogue kept up to date with it."""
 
 import logging
+from math import inf
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -14,7 +15,7 @@ from engine.catalogue.schema import Facet
 from engine.catalogue.store import Catalogue
 from engine.errors import LookalikeError, Unavailable
 from engine.search.answers import Question, select
-from engine.search.base import Base
+from engine.search.base import Base, OpenEncoder
 from engine.search.facet_counts import FacetSummary
 from engine.search.filters import Filter
 from engine.search.follow import Follower
@@ -27,7 +28,8 @@ from engine.storage.generation import Generation, open_index
 from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
-from engine.vision.model import Model
+from engine.vision.model import Head, Model
+from engine.vision.preprocess import PhotoLoader, load
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +42,30 @@ class SearchEngine:
     """Answers queries, each from one immutable snapshot; safe to share between threads."""
 
     def __init__(
-        self, generation: Generation, encoder: Encoder | None = None, *, threads: int = 0, gpu: bool = False
+        self,
+        generation: Generation,
+        encoder: Encoder | OpenEncoder | None = None,
+        *,
+        loader: PhotoLoader = load,
+        threads: int = 0,
+        gpu: bool = False,
     ) -> None:
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores). With `gpu`
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); `loader`
+        decodes photos given as files' bytes, those of queries and those that the catalogue has no vector of. With `gpu`
         searches without a filter compare every row there, in as many bytes of its memory as the rows have.
 
         Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
         """
-        self._encoder, self._threads, self._gpu = encoder, threads, gpu
-        self._snapshot: Snapshot | None = Snapshot(Base.open(generation, encoder, threads=threads, gpu=gpu))
+        self._encoder, self._loader, self._threads, self._gpu = encoder, loader, threads, gpu
+        self._snapshot: Snapshot | None = Snapshot(
+            Base.open(generation, encoder, loader=loader, threads=threads, gpu=gpu)
+        )
         self._follower: Follower | None = None
         self._looking = Lock()
         self._thread: Thread | None = None
         self._stop = Event()
         self._own_catalogue: Catalogue | None = None
+        self._current_at: float | None = None  # when the catalogue was last asked and had nothing new
         self.problem: str | None = None  # why the catalogue cannot be followed at present
 
     @classmethod
@@ -63,7 +75,8 @@ class SearchEngine:
         *,
         catalogue: Catalogue | str | Path | None = None,
         catch_up: bool = True,
-        encoder: Encoder | None = None,
+        encoder: Encoder | OpenEncoder | None = None,
+        loader: PhotoLoader = load,
         threads: int = 0,
         gpu: bool = False,
     ) -> Self:
@@ -76,13 +89,18 @@ class SearchEngine:
         of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
         at once and the thread brings the rest.
 
+        `encoder` may be one that is there or a way to open the index's model, which a later generation's own model is
+        opened with as well; the first cannot follow to another model. `loader` decodes photos that come as files'
+        bytes; by default this process does.
+
         With `gpu` searches without a filter compare every row there, in as many bytes of its memory as the rows have.
 
         Raises IndexMissing, DamagedFile, UnsupportedFormat, WrongModel; with `gpu` Unavailable where there is none that
         FAISS can use or it is too small; with a catalogue also MissingFile, Unavailable, WrongCatalogue where the index
         is not that catalogue's, LogTrimmed where it is too old to be followed from.
         """
-        engine = cls(open_index(Path(index_dir), allow_damaged=True), encoder, threads=threads, gpu=gpu)
+        generation = open_index(Path(index_dir), allow_damaged=True)
+        engine = cls(generation, encoder, loader=loader, threads=threads, gpu=gpu)
         if catalogue is None:
             return engine
         try:
@@ -132,6 +150,19 @@ class SearchEngine:
         """Photos that are newer than the generation and cannot be found, because their files cannot be read."""
         return sum(map(len, self.snapshot.delta.unreadable.values()))
 
+    @property
+    def deleted_photos(self) -> int:
+        """Photos of the generation that were deleted since, which every scan passes over."""
+        return self.snapshot.delta.deleted_rows
+
+    @property
+    def visibility_lag_s(self) -> float | None:
+        """All that was written longer ago than this can be found: seconds, which grow while the catalogue cannot be
+        read; infinite until everything was found once, None without a catalogue."""
+        if self._follower is None:
+            return None
+        return inf if self._current_at is None else monotonic() - self._current_at
+
     def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
         """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
 
@@ -156,16 +187,21 @@ class SearchEngine:
         self._thread.start()
 
     def _open_base(self, generation: Generation, before: Base) -> Base:
-        return Base.open(generation, self._encoder, threads=self._threads, gpu=self._gpu, before=before)
+        return Base.open(
+            generation, self._encoder, loader=self._loader, threads=self._threads, gpu=self._gpu, before=before
+        )
 
     def _look_once(self, follower: Follower) -> bool:
         """One step of the follower; False if there was nothing new."""
         with self._looking:
             if self._stop.is_set():
                 return False
+            asked_at = monotonic()
             before, could_read = self.live_photos, not self.snapshot.delta.unreadable
             more = follower.step()
             self._snapshot = follower.snapshot
+            if not more:
+                self._current_at = asked_at
             if before < MANY_LIVE_PHOTOS <= self.live_photos:
                 log.warning(
                     "%d photos are newer than the index and every search compares them all; fold them in with "
@@ -210,6 +246,16 @@ class SearchEngine:
     @property
     def model(self) -> Model:
         return self.snapshot.base.model
+
+    @property
+    def encoder(self) -> Encoder:
+        """What sees photos for this index; opened now if it was not."""
+        return self.snapshot.base.eyes.encoder
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """What the model predicts of a photo."""
+        return self.model.spec.heads
 
     @property
     def generation(self) -> str:

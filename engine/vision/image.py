@@ -88,6 +88,8 @@ def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImage(_too_many_pixels(name)) from None
+    except MemoryError:  # says nothing about the file: whoever set the limit on memory knows what to tell
+        raise
     except Exception as error:  # a damaged file may raise anything in a decoder, and all of it means the same
         reason = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())})"
         raise BadImage(f"{name} is a damaged or truncated {kind}{reason}; send it again or save it anew.") from error
@@ -140,10 +142,10 @@ def _too_many_pixels(name: str, size: str = "") -> str:
 
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey: Pillow would cut off at 255 instead of scaling
-        grey = np.asarray(image).astype(np.int64) >> 8
+        grey = np.asarray(image) >> 8
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy what is RGB already
     layer = image if image.mode == "RGBA" else image.convert("RGBA")
     paper = Image.new("RGB", image.size, "white")
     paper.paste(layer, mask=layer.getchannel("A"))  # half the memory of alpha_composite, which wants RGBA paper

@@ -7,7 +7,7 @@ the short side to size / crop_fraction, the centre cut out, scaled to [0, 1], no
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from PIL import Image
 from engine.vision.image import crop, decode
 
 Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Corners = tuple[float, float, float, float]
+"""Left, top, right, bottom of a part of a picture, as fractions of its width and height."""
 Interpolation = Literal["bicubic", "bilinear"]
 
 _RESAMPLING: dict[Interpolation, Image.Resampling] = {
@@ -50,10 +53,20 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> Floats:
         """RGB picture of any size -> float32 [3, size, size], contiguous."""
+        return self.normalised(self.pixels(image))
+
+    def pixels(self, image: Image.Image) -> Bytes:
+        """RGB picture of any size -> uint8 [size, size, 3]: resized and cut, a quarter of the bytes of the input."""
         assert image.mode == "RGB", image.mode
-        pixels = np.asarray(self._centre(self._resized(image)), dtype=np.float32) / np.float32(255)
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+        return np.asarray(self._centre(self._resized(image)))
+
+    def normalised(self, pixels: Bytes) -> Floats:
+        """uint8 [size, size, 3] -> float32 [3, size, size], contiguous: what the network takes."""
+        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
+        planes /= np.float32(255)  # in place: new arrays of this size would cost ten times as much, for their pages
+        planes -= np.array(self.mean, np.float32)[:, None, None]
+        planes /= np.array(self.std, np.float32)[:, None, None]
+        return planes
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; `from_dict` reads it back."""
@@ -77,18 +90,32 @@ class Preprocess:
         return image.crop((left, top, left + self.size, top + self.size))
 
 
-def load(
-    data: bytes, name: str, preprocess: Preprocess, box: tuple[float, float, float, float] | None = None
-) -> Floats:
-    """A photo file's bytes -> float32 [3, size, size]; only the part in `box` where one is given.
+class PhotoLoader(Protocol):
+    """Anything that turns photo files into the network's input, from several threads at once; `load` is one."""
+
+    def __call__(self, data: bytes, name: str, preprocess: Preprocess, box: Corners | None = None) -> Floats:
+        """A photo file's bytes -> float32 [3, size, size]; only the part in `box` where one is given.
+
+        Raises BadImage, naming `name`.
+        """
+
+
+def load(data: bytes, name: str, preprocess: Preprocess, box: Corners | None = None) -> Floats:
+    """A photo file's bytes -> float32 [3, size, size], decoded in this process; only the part in `box` where one is
+    given.
 
     `box` is left, top, right, bottom as fractions of the upright picture. Raises BadImage, naming `name`.
     """
+    return preprocess.normalised(load_pixels(data, name, preprocess, box))
+
+
+def load_pixels(data: bytes, name: str, preprocess: Preprocess, box: Corners | None = None) -> Bytes:
+    """`load` up to the step that only computes: uint8 [size, size, 3]. Raises BadImage, naming `name`."""
     if box is None:
-        return preprocess(decode(data, name, min_side=preprocess.short_side))
+        return preprocess.pixels(decode(data, name, min_side=preprocess.short_side))
     share = min(box[2] - box[0], box[3] - box[1])  # what is left of the short side, at worst
     image = decode(data, name, min_side=math.ceil(preprocess.short_side / share))
-    return preprocess(crop(image, box))
+    return preprocess.pixels(crop(image, box))
 
 
 def _middle(image: Image.Image) -> Image.Image:

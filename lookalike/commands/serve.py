@@ -1,6 +1,8 @@
 """`lookalike serve`: the search API, and the page in front of it."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,33 +11,49 @@ from lookalike.console import remark, say
 
 @click.command()
 @click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
-@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue: its changes are found within a second.")
+@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue, and write to it what the API is sent.")
+@click.option("--photos", type=click.Path(path_type=Path), help="Folder for photos written  [default: photos by FILE]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The API's port.")
 @click.option("--page-port", type=click.IntRange(1, 65535), default=8001, show_default=True, help="The page's port.")
 @click.option("--no-page", is_flag=True, help="Serve the API alone; needs no gradio.")
 @click.option(
-    "--threads", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests answered at the same time."
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that answer on the API's port.",
 )
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests a worker answers at once."
+)
+@click.option(
+    "--queue",
+    type=click.IntRange(0, 10_000),
+    default=32,
+    show_default=True,
+    help="Requests that may wait for a worker's threads; others get 503 and Retry-After at once.",
+)
+@click.option("--allow-urls", is_flag=True, help="Photos may be named by URL: they are fetched from public addresses.")
 @click.option("--gpu", is_flag=True, help="Compare all photos on a GPU where a search has no filter.")
 def command(
     *,
     index_dir: Path,
     catalogue: str | None,
+    photos: Path | None,
     host: str,
     port: int,
     page_port: int,
     no_page: bool,
+    workers: int,
     threads: int,
+    queue: int,
+    allow_urls: bool,
     gpu: bool,
 ) -> None:
     """Serve the search API and the page until Ctrl-C or SIGTERM."""
-    from PIL import Image
-
-    from engine.search.query import Query
-    from engine.search.search_engine import SearchEngine
-    from webui.serve import Addresses, require_page, serve
-    from webui.service import SearchService
+    from lookalike.serving import Served, opened_app, opened_service
+    from webui.serve import Addresses, require_page, serve, serve_with_workers
 
     def announce(addresses: Addresses) -> None:
         say(f"API   {addresses.api}")
@@ -45,16 +63,18 @@ def command(
 
     if not no_page:
         require_page()
-    # what changed since the index was built comes while the index answers: there may be photos to encode
-    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, gpu=gpu) as engine:
-        remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
-        # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
-        engine.look(Query(photo=Image.new("RGB", (16, 16))))
-        serve(
-            SearchService(engine),
-            host=host,
-            port=port,
-            page_port=None if no_page else page_port,
-            threads=threads,
-            announce=announce,
-        )
+    served = Served(index_dir, catalogue=catalogue, photos=photos, gpu=gpu, allow_urls=allow_urls)
+    together: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "page_port": None if no_page else page_port,
+        "threads": threads,
+        "queue": queue,
+        "announce": announce,
+    }
+    if workers > 1:
+        remark(f"{workers} workers open the index and the model …")
+        serve_with_workers(partial(opened_app, served), workers=workers, **together)
+        return
+    with opened_service(served, tell=remark) as service:
+        serve(service, **together)
