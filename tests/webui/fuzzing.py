@@ -96,7 +96,9 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
         if name == "exists":
             content["enum"] = list(FACETS)
         elif "additionalProperties" in content:
-            form["properties"][name] = _of_these_facets(content["additionalProperties"], minProperties=1, maxProperties=1)
+            form["properties"][name] = _of_these_facets(
+                content["additionalProperties"], minProperties=1, maxProperties=1
+            )
     facets = schemas["ProductRequest"]["properties"]["facets"]
     schemas["ProductRequest"]["properties"]["facets"] = _of_these_facets(facets["additionalProperties"])
     return narrow
