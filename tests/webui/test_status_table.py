@@ -265,7 +265,7 @@ def test_filters_nested_too_deep_are_422_or_no_json_any_more(http: httpx.Client)
     problem(http.post("/v1/search", content=nested(1000), headers=JSON), 400, "malformed_request")
     texts = {"filter": '{"not":' * 5000}
     problem(http.post("/v1/search", files={"photo": RED_PHOTO}, data=texts), 422, "bad_filter")
-    problem(http.get("/v1/facets", params=texts), 422, "bad_filter")
+    problem(http.get("/v1/facets", params={"filter": '{"not":' * 500}), 422, "bad_filter")
 
 
 @pytest.mark.parametrize(
