@@ -122,17 +122,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return Step.IDLE
         return Step.BODY if self.request.headers_finished else Step.HEADER
 
-    def lasting(self, now: float) -> float:
-        """Seconds for which it has been doing that: for the same request, as far as asking this often can tell."""
+    def lasting(self, now: float) -> tuple[Step, float]:
+        """What it is doing, and for how many seconds: for the same request, as far as asking this often can tell."""
         step = self.step()
         state = (step, self.request if step in (Step.HEADER, Step.BODY) else self._answers)
         if state != self._state:
             self._state, self._since = state, now
-        return now - self._since
+        return step, now - self._since
 
     def expire(self, now: float) -> None:
         """Ends what has lasted too long."""
-        lasted, step, limits = self.lasting(now), self.step(), self.limits
+        (step, lasted), limits = self.lasting(now), self.limits
         allowed = {
             Step.IDLE: limits.idle_s if self._answers else limits.header_s,
             Step.HEADER: limits.header_s,
