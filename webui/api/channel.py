@@ -103,7 +103,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._answers = 0  # given on this connection
+        self._answers = 0  # given on this connection, or about to be
         self._lingering = False
         self._state: tuple[Step, object] = (Step.IDLE, 0)
         self._since = monotonic()
@@ -122,17 +122,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return Step.IDLE
         return Step.BODY if self.request.headers_finished else Step.HEADER
 
-    def lasting(self, now: float) -> float:
-        """Seconds for which it has been doing that: for the same request, as far as asking this often can tell."""
+    def lasting(self, now: float) -> tuple[Step, float]:
+        """What it is doing, and for how many seconds: for the same request, as far as asking this often can tell."""
         step = self.step()
         state = (step, self.request if step in (Step.HEADER, Step.BODY) else self._answers)
         if state != self._state:
             self._state, self._since = state, now
-        return now - self._since
+        return step, now - self._since
 
     def expire(self, now: float) -> None:
         """Ends what has lasted too long."""
-        step, limits = self.step(), self.limits
+        (step, lasted), limits = self.lasting(now), self.limits
         allowed = {
             Step.IDLE: limits.idle_s if self._answers else limits.header_s,
             Step.HEADER: limits.header_s,
@@ -140,7 +140,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             Step.SENDING: limits.answer_s,
             Step.LINGERING: LINGER_S,
         }.get(step)
-        if allowed is None or self.lasting(now) <= allowed:
+        if allowed is None or lasted <= allowed:
             return
         if step in (Step.HEADER, Step.BODY):
             self._fail(HTTPStatus.REQUEST_TIMEOUT)
@@ -210,8 +210,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.requests[0].error = _Failed(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def service(self) -> None:
+        self._answers += 1  # before it is idle again, which this is told from
         super().service()
-        self._answers += 1
 
     # --- Ending ----------------------------------------------------------------------------------------------------
 
