@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from lookalike.config import Configured
 from lookalike.console import remark, say
 
 
-@click.command()
+@click.command(cls=Configured, table="serve")
 @click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
 @click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue: its changes are found within a second.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
