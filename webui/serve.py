@@ -24,6 +24,7 @@ from webui.service import SearchService
 START_S = 300.0  # seconds until both must answer: Gradio alone can take minutes on a machine that is busy
 STOP_S = 5.0  # seconds the page has to end before it is killed
 PAGE = (sys.executable, "-m", "webui.page")
+PAGE_HOST = "127.0.0.1"  # whatever the API listens on: the page has a key of its own and asks nobody for one
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -56,9 +57,9 @@ def serve(
 ) -> None:
     """Serves until SIGINT or SIGTERM, then ends both calmly; to be called in the main thread.
 
-    `page_port` None serves no page; `page_command` is run with `--api`, `--host` and `--port`. `announce` is called
-    once, when both answer. Raises BadCall before anything starts, Unavailable when the page ends by itself or never
-    answers.
+    `page_port` None serves no page; `page_command` is run with `--api` and `--port` and listens on this machine only.
+    `announce` is called once, when both answer. Raises BadCall before anything starts, Unavailable when the page ends
+    by itself or never answers.
     """
     if page_port is not None and page_port == port:
         raise BadCall(f"The API and the page cannot share port {port}; give the page another with --page-port.")
@@ -69,8 +70,10 @@ def serve(
         )
         page = None
         if page_port is not None:
-            page = _start_page(page_command, api=_url(_reachable(host), server.port), host=host, port=page_port)
-        watch = _Watch(Addresses(_url(host, server.port), None if page_port is None else _url(host, page_port)), page)
+            page = _start_page(page_command, api=_url(_reachable(host), server.port), port=page_port)
+        watch = _Watch(
+            Addresses(_url(host, server.port), None if page_port is None else _url(PAGE_HOST, page_port)), page
+        )
         watcher = Thread(target=watch.run, args=(stop, announce), daemon=True)
         watcher.start()
         try:
@@ -134,9 +137,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_page(command: Sequence[str], *, api: str, host: str, port: int) -> "subprocess.Popen[bytes]":
+def _start_page(command: Sequence[str], *, api: str, port: int) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C in a terminal reaches only this process, which then ends the page.
-    arguments = ["--api", api, "--host", host, "--port", str(port)]
+    arguments = ["--api", api, "--port", str(port)]
     return subprocess.Popen([*command, *arguments], start_new_session=True)
 
 

@@ -1,7 +1,8 @@
 """The page: Gradio's layout, state and events around our own HTML, and the catalogue's photos beside it.
 
 The page is a client of the API and nothing more. A visit keeps its question, the photo included, in memory; nothing
-is written to disk, and Gradio forgets a visit an hour after its tab was closed.
+is written to disk, and Gradio forgets a visit an hour after its tab was closed. Of Gradio's server only what the page
+itself needs can be reached (`doors`).
 """
 
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from engine.settings import settings
 from webui.client import Client
+from webui.page.doors import Doors
 from webui.page.markup import asset
 from webui.page.photos import photo_routes
 from webui.page.responder import Responder, Shown
@@ -19,9 +22,10 @@ from webui.page.visit import Visit
 MOST_VISITS = 300  # kept at once; the oldest goes first. A visit weighs what its photo weighs, some megabytes at most
 STYLES = ("ground.css", "query.css", "answer.css", "phone.css")  # later ones win
 AT_ONCE = 16  # actions answered side by side
+BESIDE_THE_PHOTO = 256 * 1024  # bytes of an action that are not its photo
 
 
-def build_app(client: Client) -> FastAPI:
+def build_app(client: Client) -> Doors:
     """The page as an ASGI application, asking the API through `client`."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(photo_routes(client))
@@ -39,7 +43,7 @@ def build_app(client: Client) -> FastAPI:
         ssr_mode=False,
         show_error=False,
     )
-    return app
+    return Doors(app, settings().max_photo_bytes * 4 // 3 + BESIDE_THE_PHOTO)  # the photo is base64
 
 
 def _blocks(responder: Responder) -> gr.Blocks:
