@@ -13,6 +13,7 @@ class LookalikeError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    retry_after_s: float | None = None  # seconds after which it may have passed, where whoever raised it knows
 
 
 class BadCall(LookalikeError):
@@ -140,6 +141,12 @@ class Unavailable(LookalikeError):
     """A service this needs (database, API) does not answer: start it, then try again."""
 
     code = "unavailable"
+
+
+class NotOffered(LookalikeError):
+    """Something that this server was not started with: whoever runs it starts it with the option that is named."""
+
+    code = "not_offered"
 
 
 class MissingPackage(LookalikeError):
