@@ -43,7 +43,9 @@ def found(http: httpx.Client, number: int, shot: int = 5) -> list[str]:
 
 def test_a_product_that_was_written_is_found_at_once(http: httpx.Client, live: LiveShop) -> None:
     facets = {"colour": "Red", "price": 12, "tags": ["new", "hot"], "sale": True, "since": "2026-05-01T14:00+02:00"}
-    response = http.put("/products/new 1", json={"title": "New", "facets": facets, "photos": [photo(100), photo(100, 1)]})
+    response = http.put(
+        "/products/new 1", json={"title": "New", "facets": facets, "photos": [photo(100), photo(100, 1)]}
+    )
     written = response.json()
 
     assert response.status_code == 201

@@ -15,7 +15,7 @@ from webui.client import Client
 from webui.page.doors import Doors
 from webui.page.markup import asset
 from webui.page.photos import photo_routes
-from webui.page.responder import Responder, Shown
+from webui.page.responder import Responder, Shown, Told
 from webui.page.theme import theme
 from webui.page.visit import Visit
 
@@ -59,6 +59,7 @@ def _blocks(responder: Responder) -> gr.Blocks:
                 seen = _part("seen")
             with gr.Column(elem_id="found"):
                 answer = _part("answer", "answer.js")
+        told = _part("told")
 
         def start() -> tuple[Any, ...]:
             return Visit(), *_outputs(responder.start())
@@ -66,10 +67,15 @@ def _blocks(responder: Responder) -> gr.Blocks:
         def reply(visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
             if visit is None:  # a tab that outlived the process which knew it
                 return start()
-            shown = responder.reply(visit, event._data)
-            return gr.skip(), *(_outputs(shown) if shown else [gr.skip()] * len(parts))
+            match responder.reply(visit, event._data):
+                case Told(line):
+                    return gr.skip(), *[gr.skip()] * (len(parts) - 1), line
+                case None:
+                    return gr.skip(), *[gr.skip()] * len(parts)
+                case shown:
+                    return gr.skip(), *_outputs(shown)
 
-        parts = [header, examples, photo, seen, answer]
+        parts = [header, examples, photo, seen, answer, told]
         blocks.load(start, None, [visit, *parts], show_progress="hidden", api_visibility="private")
         for part in (photo, examples, answer):
             part.ask(
@@ -85,7 +91,7 @@ def _blocks(responder: Responder) -> gr.Blocks:
 
 
 def _outputs(shown: Shown) -> list[Any]:
-    return [shown.header, shown.examples, {"src": shown.photo}, shown.seen, shown.answer]
+    return [shown.header, shown.examples, {"src": shown.photo}, shown.seen, shown.answer, ""]
 
 
 def _part(name: str, *scripts: str, **options: Any) -> gr.HTML:
