@@ -136,7 +136,7 @@ def tab(browser: Any, address: str, size: dict[str, Any], picture: Path) -> Iter
     page.on("request", lambda request: asked.append(request.url))
     page.on("websocket", lambda socket: asked.append(socket.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: errors.append(f"{said.text} {said.location}") if said.type == "error" else None)
     page.goto(address)
     page.wait_for_selector("#answer .welcome")
     yield page
@@ -271,6 +271,7 @@ def test_a_box_looks_at_one_thing_only(page: Any, shop: SmallShop) -> None:
     both.paste(photo_of(shop, red.photo_id), (0, 0))
     both.paste(photo_of(shop, blue.photo_id), (240, 0))
     upload(page, both, "PNG")
+    page.evaluate("window.scrollTo(0, 0)")
     area = page.locator("#photo .view").bounding_box()
     edge = area["x"] + area["width"] / 2
 
