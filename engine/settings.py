@@ -1,11 +1,15 @@
-"""What an installation may set from outside: environment variables that begin with `LOOKALIKE_`."""
+"""What an installation may set from outside: environment variables that begin with `LOOKALIKE_`, above the top level
+of the configuration file, above defaults."""
 
 import os
+from difflib import get_close_matches
 from functools import cache
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from engine.config_file import ConfigFile, Origin, find_config_file
 from engine.errors import BadSetting
 
 # Pillow's own alarm for decompression bombs; above it, Pillow refuses before we could.
@@ -15,7 +19,7 @@ PILLOW_MAX_PIXELS = 89_478_485
 class Settings(BaseSettings):
     """The settings and their defaults, for example `LOOKALIKE_THREADS=4`."""
 
-    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="LOOKALIKE_", env_ignore_empty=True, frozen=True)
 
     max_photo_bytes: int = Field(
         default=20 * 1024 * 1024, ge=1024, le=1024**3, description="Bytes a photo's file may have."
@@ -40,21 +44,61 @@ class Settings(BaseSettings):
         default=30.0, gt=0, le=3600, description="Seconds to wait for another writer of the catalogue."
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic passes it by name)
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic passes it by name)
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (pydantic passes it by name)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment above the file; what is not in either has its default."""
+        file = find_config_file()
+        return env_settings, InitSettingsSource(settings_cls, dict(file.settings) if file else {})
+
 
 @cache
 def settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        BadSetting: a variable is out of range or of the wrong type.
+        BadSetting: a value is out of range or of the wrong type, or the file has one that there is not.
+        MissingFile: LOOKALIKE_CONFIG names no file.
     """
     try:
         return Settings()
     except ValidationError as invalid:
-        first = invalid.errors()[0]
-        name = f"LOOKALIKE_{'_'.join(map(str, first['loc'])).upper()}"
-        reason = first["msg"][:1].lower() + first["msg"][1:]
-        raise BadSetting(f"{name} is {first['input']!r}: {reason}; correct it or unset it.") from None
+        raise _bad_setting(invalid.errors()[0], find_config_file()) from None
+
+
+def origin_of(name: str) -> Origin:
+    """Where the setting `name` has its value from."""
+    return _origin(name, find_config_file())
+
+
+def variable(name: str) -> str:
+    """The environment's variable for the setting `name`."""
+    return f"LOOKALIKE_{name.upper()}"
+
+
+def _origin(name: str, file: ConfigFile | None) -> Origin:
+    if os.environ.get(variable(name)):
+        return Origin("environment", variable(name))
+    return Origin("file", str(file.path)) if file and name in file.settings else Origin()
+
+
+def _bad_setting(error: ErrorDetails, file: ConfigFile | None) -> BadSetting:
+    name = "_".join(map(str, error["loc"]))
+    if file and error["type"] == "extra_forbidden":
+        near = get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else "`lookalike config` lists the settings."
+        return BadSetting(f"{file.path}: there is no setting {name!r}; {hint}")
+    reason = error["msg"][:1].lower() + error["msg"][1:]
+    origin = _origin(name, file)
+    if origin.source == "file":
+        return BadSetting(f"{origin.where}: {name} is {error['input']!r}: {reason}; correct it.")
+    return BadSetting(f"{variable(name)} is {error['input']!r}: {reason}; correct it or unset it.")
 
 
 def cores() -> int:

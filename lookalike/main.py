@@ -24,7 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("lookalike.commands.serve", "The search API and the page."),
     "benchmark": ("lookalike.commands.benchmark", "Labelled photos -> precision, recall@k, mAP, latency."),
     "verify": ("lookalike.commands.verify", "Check every file of an index against its manifest."),
-    "doctor": ("lookalike.commands.doctor", "What is installed here, and what is missing."),
+    "config": ("lookalike.commands.config", "Every setting: its value, and where it came from."),
+    "doctor": ("lookalike.commands.doctor", "What is installed here, what is missing, and whether files open."),
 }
 
 

@@ -27,6 +27,7 @@ from webui.workers import OpenApp, Order, Workers
 START_S = 300.0  # seconds until both must answer: Gradio alone can take minutes on a machine that is busy
 STOP_S = 1.5  # seconds the page has to end, after the API has, before it is killed
 PAGE = (sys.executable, "-m", "webui.page")
+PAGE_HOST = "127.0.0.1"  # whatever the API listens on: the page has a key of its own and asks nobody for one
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -61,8 +62,8 @@ def serve(
     """Serves until SIGINT or SIGTERM, then ends both calmly; to be called in the main thread.
 
     `threads` requests are answered at once and `queue` wait. `page_port` None serves no page; `page_command` is run
-    with `--api`, `--host` and `--port`. `announce` is called once, when both answer. Raises BadCall before anything
-    starts, Unavailable when the page ends by itself or never answers.
+    with `--api` and `--port` and listens on this machine only. `announce` is called once, when both answer. Raises
+    BadCall before anything starts, Unavailable when the page ends by itself or never answers.
     """
     app = create_app(service)
 
@@ -118,8 +119,9 @@ def _serve(
         port = port_of(sockets[0])
         page = None
         if page_port is not None:
-            page = _start_page(page_command, api=_url(_reachable(host), port), host=host, port=page_port)
-        watch = _Watch(Addresses(_url(host, port), None if page_port is None else _url(host, page_port)), page)
+            page = _start_page(page_command, api=_url(_reachable(host), port), port=page_port)
+        addresses = Addresses(_url(host, port), None if page_port is None else _url(PAGE_HOST, page_port))
+        watch = _Watch(addresses, page)
         watcher = Thread(target=watch.run, args=(ready, stop, announce), daemon=True)
         watcher.start()
         try:
@@ -190,9 +192,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_page(command: Sequence[str], *, api: str, host: str, port: int) -> "subprocess.Popen[bytes]":
+def _start_page(command: Sequence[str], *, api: str, port: int) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C in a terminal reaches only this process, which then ends the page.
-    arguments = ["--api", api, "--host", host, "--port", str(port)]
+    arguments = ["--api", api, "--port", str(port)]
     return subprocess.Popen([*command, *arguments], start_new_session=True)
 
 

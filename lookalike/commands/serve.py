@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from lookalike.config import Configured
 from lookalike.console import remark, say
 
 
-@click.command()
+@click.command(cls=Configured, table="serve")
 @click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
 @click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue, and write to it what the API is sent.")
 @click.option("--photos", type=click.Path(path_type=Path), help="Folder for photos written  [default: photos by FILE]")

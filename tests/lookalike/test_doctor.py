@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from click.testing import CliRunner, Result
 from engine.catalogue.schema import Product
 from engine.catalogue.store import Catalogue
 from engine.settings import settings
-from lookalike.checkup import Package, check_installation, missing_by_extra
+from engine.storage.generation import Generation, open_index
+from lookalike.checkup import Package, check_disk, check_installation, check_memory, held_bytes, missing_by_extra
 from lookalike.commands.doctor import command
+from lookalike.machine import disk_free, memory_of, size_text
 from tests.fakes import tiny_model
 from tests.indexer.shop import shop
 
@@ -120,3 +123,115 @@ def test_an_index_is_tried_with_the_model_inside_it(tmp_path: Path) -> None:
     found = check(report("--index", small.index), "index")
     assert found["healthy"] is False
     assert "encoder.onnx" in found["text"]
+
+
+# --- Room ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generation(tmp_path_factory: pytest.TempPathFactory) -> Generation:
+    with shop(tmp_path_factory.mktemp("shop")) as small:
+        small.build()
+    return open_index(small.index)
+
+
+def test_what_answering_holds_is_what_faiss_reads(generation: Generation) -> None:
+    files = [path for path in generation.path.iterdir() if path.suffix == ".faiss"]
+    assert held_bytes(generation) == sum(path.stat().st_size for path in files) > 0
+
+
+def test_too_little_memory_for_the_codes_is_a_finding(generation: Generation) -> None:
+    held = held_bytes(generation)
+    assert check_memory(generation, 1 << 40, held).healthy
+    low = check_memory(generation, 1 << 40, held - 1)
+    assert not low.healthy
+    assert "more memory" in low.text
+    assert check_memory(generation, None, None).healthy
+
+
+def test_too_little_disk_for_a_generation_is_a_finding(tmp_path: Path) -> None:
+    assert check_disk(tmp_path, 1000, free=1000).healthy
+    assert "make room" in check_disk(tmp_path, 1000, free=999).text
+    assert check_disk(tmp_path, 0).healthy
+    assert not check_disk(tmp_path, 1 << 62).healthy
+
+
+def test_a_place_that_will_be_made_has_the_room_of_its_disk(tmp_path: Path) -> None:
+    assert disk_free(tmp_path / "not" / "yet") == pytest.approx(disk_free(tmp_path), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "expected"),
+    [
+        (None, None, (8 * 1024**3, 4 * 1024**3)),
+        ("max", 5, (8 * 1024**3, 4 * 1024**3)),
+        (1024**3, 256 * 1024**2, (1024**3, 768 * 1024**2)),
+        (1024**3, 2 * 1024**3, (1024**3, 0)),
+        (16 * 1024**3, 1, (8 * 1024**3, 4 * 1024**3)),
+    ],
+)
+def test_memory_is_what_a_container_leaves_of_it(
+    tmp_path: Path, limit: int | str | None, used: int | None, expected: tuple[int, int]
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  8388608 kB\nMemFree:  9 kB\nMemAvailable:  4194304 kB\nHugePages_Total: 0\n")
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text(f"{used}\n")
+    assert memory_of(meminfo, tmp_path) == expected
+
+
+def test_memory_that_is_not_told_is_unknown(tmp_path: Path) -> None:
+    assert memory_of(tmp_path / "none", tmp_path)[1] is None
+    assert size_text(None) == "unknown"
+
+
+# --- An index and its catalogue --------------------------------------------------------------------------------------
+
+
+def test_an_index_and_its_catalogue_are_a_pair(tmp_path: Path) -> None:
+    with shop(tmp_path) as small:
+        small.build()
+        number = small.catalogue.change_number()
+        small.stock(range(50, 51))
+    found = report("--index", small.index, "--catalogue", tmp_path / "shop.db")
+    assert found["healthy"] is True
+    assert f"up to change {number} of {number + 3}" in check(found, "index of the catalogue")["text"]
+    assert {"disk", "memory", "catalogue's disk"} <= {one["what"] for one in found["checks"]}
+
+
+def test_a_stranger_among_catalogues_is_a_finding(tmp_path: Path) -> None:
+    with shop(tmp_path) as small:
+        small.build()
+    Catalogue.open(tmp_path / "other.db", create=True).close()
+    done = doctor("--index", small.index, "--catalogue", tmp_path / "other.db")
+    assert done.exit_code == 1
+    assert "BAD  index of the catalogue" in done.stdout
+
+
+# --- What serve is configured with -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("LOOKALIKE_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    settings.cache_clear()
+    yield tmp_path
+    settings.cache_clear()
+
+
+def test_what_serve_is_configured_with_is_tried(here: Path) -> None:
+    (here / "lookalike.toml").write_text("threads = 1\n[serve]\nindex = 'nowhere'\ncatalogue = 'nothing.db'")
+    found = report()
+    assert "nowhere" in check(found, "index")["text"]
+    assert "nothing.db" in check(found, "catalogue")["text"]
+    assert "threads=1 (lookalike.toml)" in check(found, "settings")["text"]
+    assert [one["what"] for one in report("--model", "none")["checks"]][-1] == "model"
+
+
+def test_a_configuration_that_cannot_be_is_a_finding(here: Path) -> None:
+    (here / "lookalike.toml").write_text("[serve]\nprot = 1")
+    done = doctor("--json")
+    assert done.exit_code == 1
+    assert "did you mean port?" in check(json.loads(done.stdout), "settings")["text"]

@@ -25,7 +25,7 @@ from webui.service import SearchService
 PAGE = """
 import argparse, http.server
 parser = argparse.ArgumentParser()
-for name in ("--api", "--host", "--port"):
+for name in ("--api", "--port"):
     parser.add_argument(name)
 wishes = parser.parse_args()
 class Page(http.server.BaseHTTPRequestHandler):
@@ -35,7 +35,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(wishes.api.encode())
     def log_message(self, *_):
         pass
-http.server.HTTPServer((wishes.host, int(wishes.port)), Page).serve_forever()
+http.server.HTTPServer(("127.0.0.1", int(wishes.port)), Page).serve_forever()
 """
 
 

@@ -15,6 +15,13 @@ class _Action(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Seen(_Action):
+    """A place, from 1, in the answer with this id."""
+
+    request_id: Text
+    position: Annotated[int, Field(ge=1)]
+
+
 class ShowPhoto(_Action):
     """A photo was uploaded, dropped, pasted or taken; `photo` is the file in base64."""
 
@@ -23,11 +30,13 @@ class ShowPhoto(_Action):
 
 
 class SearchFrom(_Action):
-    """ "Search from this" on a product of the catalogue, by the picture shown of it."""
+    """ "Search from this" on a product of the catalogue, by the picture shown of it; `seen` says in which answer and in
+    which place of it, where it was in one."""
 
     do: Literal["from"]
     product_id: Text
     photo_id: int
+    seen: Seen | None = None
 
 
 class SetBox(_Action):
@@ -68,7 +77,24 @@ class TryAgain(_Action):
     do: Literal["again"]
 
 
-Action = ShowPhoto | SearchFrom | SetBox | Toggle | SetRange | ClearFilter | ShowMore | TryAgain
+class TellWrong(_Action):
+    """ "Not it" on the product that is said to be the same."""
+
+    do: Literal["wrong"]
+    product_id: Text
+    seen: Seen
+
+
+class TellMissing(_Action):
+    """ "What I look for is not here"."""
+
+    do: Literal["not_found"]
+    request_id: Text
+
+
+Asking = ShowPhoto | SearchFrom | SetBox | Toggle | SetRange | ClearFilter | ShowMore | TryAgain
+Telling = TellWrong | TellMissing
+Action = Asking | Telling
 _ACTIONS: TypeAdapter[Action] = TypeAdapter(Annotated[Action, Field(discriminator="do")])
 
 

@@ -1,7 +1,8 @@
 """The page: Gradio's layout, state and events around our own HTML, and the catalogue's photos beside it.
 
 The page is a client of the API and nothing more. A visit keeps its question, the photo included, in memory; nothing
-is written to disk, and Gradio forgets a visit an hour after its tab was closed.
+is written to disk, and Gradio forgets a visit an hour after its tab was closed. Of Gradio's server only what the page
+itself needs can be reached (`doors`).
 """
 
 from typing import Any
@@ -9,19 +10,22 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI
 
+from engine.settings import settings
 from webui.client import Client
+from webui.page.doors import Doors
 from webui.page.markup import asset
 from webui.page.photos import photo_routes
-from webui.page.responder import Responder, Shown
+from webui.page.responder import Responder, Shown, Told
 from webui.page.theme import theme
 from webui.page.visit import Visit
 
 MOST_VISITS = 300  # kept at once; the oldest goes first. A visit weighs what its photo weighs, some megabytes at most
 STYLES = ("ground.css", "query.css", "answer.css", "phone.css")  # later ones win
 AT_ONCE = 16  # actions answered side by side
+BESIDE_THE_PHOTO = 256 * 1024  # bytes of an action that are not its photo
 
 
-def build_app(client: Client) -> FastAPI:
+def build_app(client: Client) -> Doors:
     """The page as an ASGI application, asking the API through `client`."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(photo_routes(client))
@@ -39,7 +43,7 @@ def build_app(client: Client) -> FastAPI:
         ssr_mode=False,
         show_error=False,
     )
-    return app
+    return Doors(app, settings().max_photo_bytes * 4 // 3 + BESIDE_THE_PHOTO)  # the photo is base64
 
 
 def _blocks(responder: Responder) -> gr.Blocks:
@@ -55,6 +59,7 @@ def _blocks(responder: Responder) -> gr.Blocks:
                 seen = _part("seen")
             with gr.Column(elem_id="found"):
                 answer = _part("answer", "answer.js")
+        told = _part("told")
 
         def start() -> tuple[Any, ...]:
             return Visit(), *_outputs(responder.start())
@@ -62,10 +67,15 @@ def _blocks(responder: Responder) -> gr.Blocks:
         def reply(visit: Visit | None, event: gr.EventData) -> tuple[Any, ...]:
             if visit is None:  # a tab that outlived the process which knew it
                 return start()
-            shown = responder.reply(visit, event._data)
-            return gr.skip(), *(_outputs(shown) if shown else [gr.skip()] * len(parts))
+            match responder.reply(visit, event._data):
+                case Told(line):
+                    return gr.skip(), *[gr.skip()] * (len(parts) - 1), line
+                case None:
+                    return gr.skip(), *[gr.skip()] * len(parts)
+                case shown:
+                    return gr.skip(), *_outputs(shown)
 
-        parts = [header, examples, photo, seen, answer]
+        parts = [header, examples, photo, seen, answer, told]
         blocks.load(start, None, [visit, *parts], show_progress="hidden", api_visibility="private")
         for part in (photo, examples, answer):
             part.ask(
@@ -81,7 +91,7 @@ def _blocks(responder: Responder) -> gr.Blocks:
 
 
 def _outputs(shown: Shown) -> list[Any]:
-    return [shown.header, shown.examples, {"src": shown.photo}, shown.seen, shown.answer]
+    return [shown.header, shown.examples, {"src": shown.photo}, shown.seen, shown.answer, ""]
 
 
 def _part(name: str, *scripts: str, **options: Any) -> gr.HTML:

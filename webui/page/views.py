@@ -47,8 +47,11 @@ def answer(
     question: Question,
     overview: Overview,
     suggested: Mapping[str, Sequence[str]],
+    *,
+    feedback: bool,
 ) -> str:
-    """The same product above products like it, the pills between them, and how it was answered below."""
+    """The same product above products like it, the pills between them, and how it was answered below; with `feedback`
+    also what can be told of it."""
     same, alike = cards_of(found)
     telling = telling_first(same + alike, overview)
     return render(
@@ -61,7 +64,13 @@ def answer(
         pills=arrange(facets.facets, question.choices, overview, suggested),
         more=len(alike) >= question.k and question.k < MOST_PRODUCTS,
         plan=found.plan,
+        request_id=found.request_id if feedback else "",
     )
+
+
+def told(sentence: str) -> str:
+    """One line about what was told."""
+    return render("told.html", sentence=sentence)
 
 
 def cards_of(found: SearchAnswer) -> tuple[list[Card], list[Card]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from webui.page.actions import (
-    Action,
+    Asking,
     ClearFilter,
     SearchFrom,
     SetBox,
@@ -47,7 +47,7 @@ class Question:
         mine = (self.photo, self.product_id, self.photo_id, self.box)
         return mine == (other.photo, other.product_id, other.photo_id, other.box)
 
-    def after(self, action: Action) -> "Question":
+    def after(self, action: Asking) -> "Question":
         """The question that follows from what was done. A new picture keeps the filter and drops the box."""
         match action:
             case ShowPhoto():
@@ -79,7 +79,7 @@ class Visit:
         self._suggested: Mapping[str, tuple[str, ...]] = {}
         self._lock = Lock()
 
-    def take(self, action: Action) -> tuple[int, Question]:
+    def take(self, action: Asking) -> tuple[int, Question]:
         """Apply what was done; the number of this turn and the question it left."""
         with self._lock:
             self.question = self.question.after(action)

@@ -1,15 +1,19 @@
 """A small shop behind the real API: products drawn here, and an engine that compares every photo with every query.
 
-`python -m tests.webui.page.small_shop PORT` serves it, for looking at the page without an index.
+`python -m tests.webui.page.small_shop PORT [FEEDBACK [KEY]]` serves it, for looking at the page without an index: keeps
+feedback as lines of JSON in a file, and wants the key of whoever asks for more than its health.
 """
 
+import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,7 @@ from engine.search.query import Exact, Hit, Query, SearchResult
 from engine.vision.heads import Prediction
 from engine.vision.image import crop, decode
 from tests.fakes import Floats
+from webui.ports import Feedback
 
 COLOURS = {"Red": (196, 52, 44), "Blue": (44, 84, 178), "Green": (52, 128, 74), "Sand": (206, 178, 132)}
 KINDS = ("Mug", "Lamp", "Chair", "Bag", "Vase")
@@ -209,14 +214,38 @@ def draw(kind: str, colour: tuple[int, int, int], rng: np.random.Generator) -> I
     return photo
 
 
-def serve(shop: SmallShop, port: int) -> None:
+@dataclass(frozen=True)
+class FileFeedback:
+    """Feedback as lines of JSON, for another process to read."""
+
+    path: Path
+
+    def record(self, feedback: Feedback) -> None:
+        with self.path.open("a") as lines:
+            lines.write(json.dumps(asdict(feedback)) + "\n")
+
+
+def locked(app: Callable[..., Iterable[bytes]], key: str) -> Callable[..., Iterable[bytes]]:
+    """The WSGI application, for those who have the key."""
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/healthz" and environ.get("HTTP_AUTHORIZATION") != f"Bearer {key}":
+            start("401 Unauthorized", [])
+            return []
+        return app(environ, start)
+
+    return answer
+
+
+def serve(shop: SmallShop, port: int, feedback: Path | None = None, key: str | None = None) -> None:
     from waitress import serve as listen
 
     from webui.api.app import create_app
     from webui.service import SearchService
 
-    listen(create_app(SearchService(shop)), host="127.0.0.1", port=port, threads=8)
+    app = create_app(SearchService(shop, feedback=FileFeedback(feedback) if feedback else None))
+    listen(locked(app, key) if key else app, host="127.0.0.1", port=port, threads=8)
 
 
 if __name__ == "__main__":
-    serve(drawn_shop(), int(sys.argv[1]))
+    serve(drawn_shop(), int(sys.argv[1]), *map(Path, sys.argv[2:3]), *sys.argv[3:4])

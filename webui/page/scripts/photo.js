@@ -10,7 +10,11 @@ const video = find("video");
 const hint = find(".hint");
 const pick = find(".pick");
 const shoot = find(".shoot");
-const crop = cropBox(find(".view"), find(".box"), (box) => trigger("ask", { do: "box", box }));
+const mini = find(".mini");
+const crop = cropBox(find(".view"), find(".box"), (box) => {
+  cutMini(box);
+  trigger("ask", { do: "box", box });
+});
 let stream = null;
 
 function say(text) {
@@ -23,8 +27,21 @@ function show(url) {
   say("");
   if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
   image.src = url;
+  mini.firstElementChild.src = url;
+  cutMini(null);
   frame.dataset.state = "photo";
 }
+
+// On a narrow screen the photo scrolls away; a small one stays in view then, cut as the box is.
+function cutMini(box) {
+  const [left, top, right, bottom] = (box ?? [0, 0, 1, 1]).map((edge) => 100 * edge);
+  const inset = [top, 100 - right, 100 - bottom, left].map((edge) => edge + "%").join(" ");
+  mini.firstElementChild.style.objectViewBox = `inset(${inset})`;
+}
+new IntersectionObserver(([seen]) => {
+  mini.hidden = seen.isIntersecting || frame.dataset.state !== "photo";
+}).observe(frame);
+mini.addEventListener("click", () => window.scrollTo({ top: 0, behavior: "smooth" }));
 
 image.addEventListener("load", () => {
   const wide = image.naturalWidth >= image.naturalHeight;
