@@ -6,6 +6,7 @@ and is replaced by a fresh one; the server and the other photos do not notice. C
 of multiprocessing, which has the decoders loaded and none of this process's threads, files or connections.
 """
 
+import atexit
 import logging
 import multiprocessing
 import pickle
@@ -65,6 +66,7 @@ class DecodingPool:
         self._children: set[_Child] = set()
         self._lock = Lock()
         self._closed = Event()
+        atexit.register(self.close)  # before multiprocessing's own, which would wait for children that wait for orders
         try:
             for child in [self._start() for _ in range(self.processes)]:
                 child.await_ready()
@@ -110,6 +112,7 @@ class DecodingPool:
 
     def close(self) -> None:
         """Ends the children; photos that are being decoded, and all that come later, raise Unavailable."""
+        atexit.unregister(self.close)
         with self._lock:
             self._closed.set()
             for child in self._children:

@@ -89,7 +89,8 @@ def follow_orders(connection: socket.socket, memory_bytes: int, environment: dic
     `environment` has the server's settings: they may come from other places than variables, which is all that a process
     of its own would see.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which then closes the connection
+    for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes, but the server's requests come first
+        signal.signal(number, signal.SIG_IGN)
     os.environ.update(environment)
     settings.cache_clear()
     settings()  # read now: what cannot be read must not look like a photo's fault

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -184,6 +186,27 @@ def test_a_child_that_ends_while_idle_costs_no_photo(pool: DecodingPool) -> None
 
     assert still_decodes(pool)
     assert not set(before) & set(pool.pids)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_that_mean_the_server_do_not_end_its_children(pool: DecodingPool, number: signal.Signals) -> None:
+    assert still_decodes(pool)
+    before, deaths = pool.pids, pool.deaths
+    for child in before:
+        os.kill(child, number)
+
+    assert still_decodes(pool)
+    assert still_decodes(pool)
+    assert (pool.pids, pool.deaths) == (before, deaths)
+
+
+def test_a_program_that_never_closes_its_pool_ends_all_the_same() -> None:
+    program = "from webui.decoding import DecodingPool; print(*DecodingPool(processes=2).pids)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=300, text=True, check=True)
+
+    for child in map(int, ended.stdout.split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(child, 0)
 
 
 def test_a_child_cannot_leave_a_photo_on_the_disk(pool: DecodingPool, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Malformed and hostile photos through the whole API: a real index, real decoders, a real server."""
 
-import json
 import os
 import signal
 from collections import Counter
@@ -32,8 +31,6 @@ from webui.service import SearchService
 
 GENEROUS_S = 60.0  # for a photo where the machine may be busy
 SHORT_S = 3.0  # where something never ends
-SOAK_S = 3.0  # seconds in which every file must have its answer, on a machine that does nothing else
-RESULTS = Path(__file__).parents[1] / "soak"
 
 
 @dataclass(frozen=True)
@@ -96,41 +93,10 @@ def test_malformed_files_are_answered(patient: Served) -> None:
     assert patient.answers_on()
 
 
-@pytest.mark.soak
-def test_every_malformed_file_is_answered_within_three_seconds(built_shop: Shop) -> None:
-    files = corpus()
-    seconds: dict[str, float] = {}
-    statuses: dict[str, Counter[int]] = {}
-    with serving(built_shop, processes=0, timeout_s=None) as served:
-        for file in files:
-            start = monotonic()
-            status = checked(served, file)
-            seconds[f"{file.kind}: {file.name}"] = round(monotonic() - start, 3)
-            statuses.setdefault(file.kind, Counter())[status] += 1
-        with ThreadPoolExecutor(8) as threads:  # and all at once, where decoders may be taken
-            at_once = Counter(response.status_code for response in threads.map(served.search, (f.data for f in files)))
-        assert served.answers_on()
-        deaths = served.pool.deaths
-    slowest = dict(sorted(seconds.items(), key=lambda item: -item[1])[:10])
-    figures = {
-        "files": len(files),
-        "statuses_by_kind": {
-            kind: {str(status): n for status, n in counts.items()} for kind, counts in statuses.items()
-        },
-        "statuses_eight_at_once": {str(status): count for status, count in at_once.items()},
-        "decoders_replaced": deaths,
-        "slowest_seconds": slowest,
-    }
-    (RESULTS / "malformed-photos.json").write_text(json.dumps(figures, indent=1) + "\n")
-    assert len(files) >= 500
-    assert set(at_once) <= {200, 422, 503}
-    assert max(seconds.values()) <= SOAK_S
-
-
 # --- Decoders that end while a request waits for them ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_decoder_that_crashes_is_422_and_the_server_answers_on(impatient: Served, number: signal.Signals) -> None:
     assert impatient.answers_on()
     (decoder,) = impatient.pool.pids
