@@ -24,7 +24,9 @@ def test_ten_thousand_requests_are_answered_as_the_document_says(tmp_path: Path)
     by_status: dict[int, int] = {}
     by_operation: dict[str, int] = {}
     for number in range(ROUNDS):
-        with live_shop(tmp_path / str(number)) as live:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with live_shop(folder) as live:
             answered = fuzz(live, round(REQUESTS * SHARE / ROUNDS), first_seed=1000 * (number + 1))
             # whatever was written can be followed, and the index still answers
             assert live.engine.caught_up(live.shop.catalogue.change_number(), timeout_s=120)

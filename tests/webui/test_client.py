@@ -3,9 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from math import inf
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,8 +11,6 @@ import pytest
 from engine import errors
 from engine.catalogue.schema import Product
 from tests.fakes import FakeEngine
-from tests.indexer.shop import draw
-from tests.webui.live_shop import live_shop
 from tests.webui.shop import PRODUCTS, RED_PHOTO, address_of, open_shop
 from webui.client import LONGEST_WAIT_S, Client
 from webui.problems import of_error
@@ -183,40 +179,6 @@ def test_readiness_and_metrics(engine: FakeEngine, client: Client) -> None:
         assert told.value.retry_after_s is not None
     finally:
         engine.visibility_lag_s = None
-
-
-def test_products_are_written_and_deleted(tmp_path: Path) -> None:
-    with live_shop(tmp_path) as live, address_of(live.service) as address, Client(address) as client:
-        since = datetime(2026, 5, 1, tzinfo=UTC)
-        written = client.write_product(
-            "käse...",
-            title="Cheese",
-            facets={"colour": "Red", "price": 3, "tags": ("b", "a"), "sale": False, "since": since},
-            photos=[draw(100, 0), draw(100, 1)],
-        )
-        assert (written.effect, written.photos_new, written.visible) == ("new", 2, True)
-        product = client.product(written.product_id)
-        assert product.facets == {
-            "colour": "Red",
-            "price": 3.0,
-            "tags": ["a", "b"],
-            "sale": False,
-            "since": since.isoformat(),
-        }
-
-        client.write_product(written.product_id, facets={"sale": None})
-        assert "sale" not in client.product(written.product_id).facets
-        assert client.delete_photo(written.product_id, written.photo_ids[0]).visible
-        assert [one.photo_id for one in client.product(written.product_id).photos] == [written.photo_ids[1]]
-        assert client.delete_product(written.product_id).visible
-        with pytest.raises(errors.UnknownProduct):
-            client.product(written.product_id)
-
-        answer = client.search(url="https://shop.example/3.png", k=1)
-        assert answer.exact is not None
-        assert answer.exact.products[0].product_id == "p0003"
-        client.feedback("click", answer.request_id, product_id="p0003", position=1)
-        assert [one.product_id for one in live.feedback.kept] == ["p0003"]
 
 
 class Saturated:
