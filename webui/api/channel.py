@@ -197,8 +197,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             if not failed.headers_finished:
                 failed.parse_header(b"GET / HTTP/1.0\r\n")
             failed.error, failed.completed = _Failed(status), True
-            if failed.body_rcv is not None:
-                failed.body_rcv.getbuf().close()  # nobody will read it: its memory now, not when the client has gone
+            if failed.body_rcv is not None:  # nobody will read it: its memory now, not when it was answered
+                failed.body_rcv.getbuf().close()
+                failed.body_bytes_received = 0
             self.requests.append(failed)
             if len(self.requests) == 1:
                 self.server.add_task(self)
