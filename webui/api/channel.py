@@ -79,6 +79,12 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
 class _AnswerTask(WSGITask):  # type: ignore[misc]
     """Answers from the application; says goodbye where the server is about to end."""
 
+    def write(self, data: bytes) -> None:
+        # waitress would send the headers by themselves: another call of the system, after which others have the GIL
+        self.channel.holding = bool(data) and not self.wrote_header
+        super().write(data)
+        self.channel.let_go()
+
     def build_response_header(self) -> bytes:
         return _header(self, super().build_response_header)
 
@@ -98,6 +104,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     task_class = _AnswerTask
     error_task_class = _ProblemTask
     limits = Limits()  # a server's own are set on a class of its own
+    holding = False  # what is written next is for the same packet as what follows it
     ending = False  # the server ends: no further request on this connection
     lingers = False  # close only when the client has had a moment to read its answer
 
@@ -105,6 +112,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         super().__init__(*arguments, **named)
         self._answers = 0  # given on this connection, or about to be
         self._lingering = False
+        self._held_back = b""
         self._state: tuple[Step, object] = (Step.IDLE, 0)
         self._since = monotonic()
 
@@ -197,8 +205,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             if not failed.headers_finished:
                 failed.parse_header(b"GET / HTTP/1.0\r\n")
             failed.error, failed.completed = _Failed(status), True
-            if failed.body_rcv is not None:
-                failed.body_rcv.getbuf().close()  # nobody will read it: its memory now, not when the client has gone
+            if failed.body_rcv is not None:  # nobody will read it: its memory now, not when it was answered
+                failed.body_rcv.getbuf().close()
+                failed.body_bytes_received = 0
             self.requests.append(failed)
             if len(self.requests) == 1:
                 self.server.add_task(self)
@@ -212,6 +221,21 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     def service(self) -> None:
         self._answers += 1  # before it is idle again, which this is told from
         super().service()
+
+    def write_soon(self, data: Any) -> int:
+        if self.holding:
+            self._held_back, self.holding = data, False
+            return len(data)
+        if self._held_back and isinstance(data, bytes):
+            data, self._held_back = self._held_back + data, b""
+        self.let_go()
+        return int(super().write_soon(data))
+
+    def let_go(self) -> None:
+        """Sends what was held back, if anything was."""
+        held_back, self._held_back = self._held_back, b""
+        if held_back:
+            super().write_soon(held_back)
 
     # --- Ending ----------------------------------------------------------------------------------------------------
 
