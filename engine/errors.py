@@ -142,6 +142,28 @@ class Unavailable(LookalikeError):
     code = "unavailable"
 
 
+class Unauthorized(LookalikeError):
+    """A request without an API key, or with one that is unknown or revoked: send one that `lookalike keys` made."""
+
+    code = "unauthorized"
+
+
+class Forbidden(LookalikeError):
+    """An API key that may not do this: use one with the scope that the sentence names."""
+
+    code = "forbidden"
+
+
+class TooManyRequests(LookalikeError):
+    """More requests than a key may send: wait `retry_after_s` seconds, then go on."""
+
+    code = "too_many_requests"
+
+    def __init__(self, sentence: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
 class MissingPackage(LookalikeError):
     """An optional part is not installed: the sentence names the extra that brings it."""
 

@@ -25,16 +25,26 @@ class Client:
     """A connection to one search API. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises the LookalikeError that the server answered (UnknownProduct, BadFilter, …) with its sentence,
-    and Unavailable when nothing, or something else, answers at `url`. `timeout_s` is for each read and write.
+    and Unavailable when nothing, or something else, answers at `url`. `key` is an API key; `timeout_s` is for each read
+    and write.
     """
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8000", *, timeout_s: float = 30, transport: httpx.BaseTransport | None = None
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        key: str | None = None,
+        timeout_s: float = 30,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         # A proxy named by the environment cannot reach this machine's own addresses.
         self._http = httpx.Client(
-            base_url=self.url, timeout=timeout_s, transport=transport, trust_env=not _is_loopback(self.url)
+            base_url=self.url,
+            headers={} if key is None else {"Authorization": f"Bearer {key}"},
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=not _is_loopback(self.url),
         )
 
     def search(

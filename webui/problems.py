@@ -6,6 +6,7 @@ fixed one, since their own names files and folders of the server; the server's l
 
 from difflib import get_close_matches
 from http import HTTPStatus
+from math import ceil
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,10 +18,13 @@ from engine.errors import (
     BadSetting,
     Busy,
     DamagedFile,
+    Forbidden,
     IndexMissing,
     LogTrimmed,
     LookalikeError,
     MissingFile,
+    TooManyRequests,
+    Unauthorized,
     Unavailable,
     UnknownPhoto,
     UnknownProduct,
@@ -38,6 +42,9 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     BadImage: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnknownProduct: HTTPStatus.NOT_FOUND,
     UnknownPhoto: HTTPStatus.NOT_FOUND,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     IndexMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     DamagedFile: HTTPStatus.SERVICE_UNAVAILABLE,
     MissingFile: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -71,6 +78,16 @@ def of_error(error: Exception) -> Problem:
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     detail = _PLAIN[status][1] if status >= HTTPStatus.INTERNAL_SERVER_ERROR else str(error)
     return _problem(status, detail, error.code)
+
+
+def headers_of(error: LookalikeError) -> dict[str, str]:
+    """What HTTP asks for beside the problem: how to give a key (RFC 6750), or how long to wait in whole seconds."""
+    match error:
+        case Unauthorized():
+            return {"WWW-Authenticate": 'Bearer realm="lookalike"'}
+        case TooManyRequests():
+            return {"Retry-After": str(max(1, ceil(error.retry_after_s)))}
+    return {}
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:

@@ -3,6 +3,7 @@
 The page is a child process since Gradio is heavy, is not needed to search, and talks to the API like anybody else.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from engine.errors import BadCall, LookalikeError, MissingPackage, Unavailable
 from webui.api.app import create_app, max_request_bytes
 from webui.api.server import HttpServer
 from webui.service import SearchService
+from webui.state.state import State
 
 START_S = 300.0  # seconds until both must answer: Gradio alone can take minutes on a machine that is busy
 STOP_S = 5.0  # seconds the page has to end before it is killed
 PAGE = (sys.executable, "-m", "webui.page")
+PAGE_KEY = "LOOKALIKE_API_KEY"  # variable of the page's process; command lines are there for everybody to read
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -47,6 +50,7 @@ def require_page() -> None:
 def serve(
     service: SearchService,
     *,
+    state: State | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     page_port: int | None = 8001,
@@ -56,20 +60,22 @@ def serve(
 ) -> None:
     """Serves until SIGINT or SIGTERM, then ends both calmly; to be called in the main thread.
 
-    `page_port` None serves no page; `page_command` is run with `--api`, `--host` and `--port`. `announce` is called
-    once, when both answer. Raises BadCall before anything starts, Unavailable when the page ends by itself or never
-    answers.
+    `state` says who may ask, None: everybody. `page_port` None serves no page; `page_command` is run with `--api`,
+    `--host` and `--port`, and with the page's key, if there is one, in its environment. `announce` is called once, when
+    both answer. Raises BadCall before anything starts, Unavailable when the page ends by itself or never answers.
     """
     if page_port is not None and page_port == port:
         raise BadCall(f"The API and the page cannot share port {port}; give the page another with --page-port.")
     stop = Event()
     with _stopping(stop):
         server = HttpServer(
-            create_app(service), host=host, port=port, threads=threads, max_request_bytes=max_request_bytes()
+            create_app(service, state), host=host, port=port, threads=threads, max_request_bytes=max_request_bytes()
         )
         page = None
         if page_port is not None:
-            page = _start_page(page_command, api=_url(_reachable(host), server.port), host=host, port=page_port)
+            key = None if state is None else state.policy.page_key
+            api = _url(_reachable(host), server.port)
+            page = _start_page(page_command, api=api, host=host, port=page_port, key=key)
         watch = _Watch(Addresses(_url(host, server.port), None if page_port is None else _url(host, page_port)), page)
         watcher = Thread(target=watch.run, args=(stop, announce), daemon=True)
         watcher.start()
@@ -134,10 +140,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_page(command: Sequence[str], *, api: str, host: str, port: int) -> "subprocess.Popen[bytes]":
+def _start_page(
+    command: Sequence[str], *, api: str, host: str, port: int, key: str | None
+) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C in a terminal reaches only this process, which then ends the page.
     arguments = ["--api", api, "--host", host, "--port", str(port)]
-    return subprocess.Popen([*command, *arguments], start_new_session=True)
+    environment = os.environ if key is None else {**os.environ, PAGE_KEY: key}
+    return subprocess.Popen([*command, *arguments], start_new_session=True, env=environment)
 
 
 def _end(page: "subprocess.Popen[bytes]") -> None:

@@ -17,6 +17,19 @@ from lookalike.console import remark, say
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=8, show_default=True, help="Requests answered at the same time."
 )
+@click.option(
+    "--state",
+    metavar="FILE|URL",
+    help="Where API keys, rates and feedback are kept: SQLite or PostgreSQL  [default: a file beside the index]",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(0, 1_000_000),
+    default=600,
+    show_default=True,
+    help="Requests that a key may send a minute; 0 for no limit.",
+)
+@click.option("--burst", type=click.IntRange(1), help="How many of them at once  [default: a sixth of --rate]")
 @click.option("--gpu", is_flag=True, help="Compare all photos on a GPU where a search has no filter.")
 def command(
     *,
@@ -27,15 +40,25 @@ def command(
     page_port: int,
     no_page: bool,
     threads: int,
+    state: str | None,
+    rate: int,
+    burst: int | None,
     gpu: bool,
 ) -> None:
-    """Serve the search API and the page until Ctrl-C or SIGTERM."""
+    """Serve the search API and the page until Ctrl-C or SIGTERM.
+
+    On addresses that other machines reach it takes an API key, which `lookalike keys create` makes.
+    """
+    from contextlib import ExitStack
+
     from PIL import Image
 
     from engine.search.query import Query
     from engine.search.search_engine import SearchEngine
     from webui.serve import Addresses, require_page, serve
     from webui.service import SearchService
+    from webui.state.opening import open_for_server
+    from webui.state.rates import Rate
 
     def announce(addresses: Addresses) -> None:
         say(f"API   {addresses.api}")
@@ -45,13 +68,20 @@ def command(
 
     if not no_page:
         require_page()
-    # what changed since the index was built comes while the index answers: there may be photos to encode
-    with SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, gpu=gpu) as engine:
+    limit = None if rate == 0 else Rate.a_minute(rate) if burst is None else Rate(rate, burst)
+    with ExitStack() as stack:
+        # first: whether it may listen there is known at once, the index and its model take seconds
+        opened = open_for_server(index_dir, state, host=host, rate=limit, remark=remark)
+        if opened is not None:
+            stack.enter_context(opened)
+        # what changed since the index was built comes while the index answers: there may be photos to encode
+        engine = stack.enter_context(SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, gpu=gpu))
         remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
         # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
         engine.look(Query(photo=Image.new("RGB", (16, 16))))
         serve(
             SearchService(engine),
+            state=opened,
             host=host,
             port=port,
             page_port=None if no_page else page_port,

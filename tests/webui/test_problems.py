@@ -14,7 +14,7 @@ def test_every_error_is_a_problem_with_its_own_code(kind: type[LookalikeError]) 
     problem = of_error(kind("What, where; what to do."))
 
     assert problem.code == kind.code
-    assert problem.status in (404, 422, 500, 503)
+    assert problem.status in (401, 403, 404, 422, 429, 500, 503)
     # the sentence is for callers only when they are the ones to act
     assert (problem.detail == "What, where; what to do.") == (problem.status < 500)
 

@@ -12,9 +12,11 @@ from webui import wire
 from webui.api import facets, health, photos, products, search
 from webui.api.description import complete
 from webui.api.errors import register_errors
+from webui.api.guard import guard
 from webui.api.uploads import InMemoryRequest
 from webui.problems import of_fields
 from webui.service import SearchService
+from webui.state.state import State
 
 BESIDE_THE_PHOTO = 1024 * 1024  # bytes of a request that are not its photo: fields, boundaries
 
@@ -24,8 +26,8 @@ def max_request_bytes() -> int:
     return settings().max_photo_bytes * 4 // 3 + BESIDE_THE_PHOTO
 
 
-def create_app(service: SearchService) -> OpenAPI:
-    """The application that answers for `service`."""
+def create_app(service: SearchService, state: State | None = None) -> OpenAPI:
+    """The application that answers for `service`: those whom `state` admits, or without one everybody."""
     app = OpenAPI(
         __name__,
         info=Info(
@@ -42,6 +44,8 @@ def create_app(service: SearchService) -> OpenAPI:
     # Two slashes are a mistake to tell, not an address to redirect to.
     app.url_map.merge_slashes = False
     register_errors(app)
+    if state is not None:
+        guard(app, state)
     for resource in (search, products, facets, photos, health):
         app.register_api(resource.routes(service))
 

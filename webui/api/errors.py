@@ -6,7 +6,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import BadRequest, HTTPException
 
 from engine.errors import LookalikeError
-from webui.problems import MEDIA_TYPE, of_error, of_status
+from webui.problems import MEDIA_TYPE, headers_of, of_error, of_status
 from webui.wire import Problem
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,9 @@ def _on_purpose(error: LookalikeError) -> Response:
     problem = of_error(error)
     if problem.status >= 500:
         log.error("%s: %s", type(error).__name__, error)
-    return _respond(problem)
+    response = _respond(problem)
+    response.headers.update(headers_of(error))
+    return response
 
 
 def _unforeseen(error: Exception) -> Response:

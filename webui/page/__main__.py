@@ -26,7 +26,8 @@ def main(api: str, host: str, port: int) -> None:
     from webui.client import Client
     from webui.page.app import build_app
 
-    with Client(api) as client:
+    # from the environment: command lines are there for everybody to read
+    with Client(api, key=os.environ.get("LOOKALIKE_API_KEY")) as client:
         uvicorn.run(build_app(client), host=host, port=port, log_level="warning")
 
 
