@@ -8,7 +8,7 @@ Times are whole nanoseconds, so that not one request more passes than was said.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic_ns, time_ns
+from time import time_ns
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -60,7 +60,7 @@ class RateStore:
         insert = postgresql.insert if database.quick.dialect.name == "postgresql" else sqlite.insert
         self._take = _statement(insert)
         # What is due only ever moves on, so a refusal holds until its time, whatever other processes do: an abuser
-        # costs no database. key -> monotonic nanoseconds
+        # costs no database. key -> when one could pass, on `clock`
         self._refused: dict[str, int] = {}
 
     def take(self, key_id: str, rate: Rate) -> float:
@@ -68,10 +68,10 @@ class RateStore:
 
         Raises Unavailable and Busy where the state cannot be asked: then nothing may pass.
         """
-        here = monotonic_ns()
-        if (until := self._refused.get(key_id, 0)) > here:
-            return (until - here) / 1e9
         now = self._clock()
+        known_wait = self._refused.get(key_id, 0) - now
+        if 0 < known_wait <= rate.interval_ns:  # longer than that only where the clock was set back
+            return known_wait / 1e9
         latest = now + (rate.burst - 1) * rate.interval_ns
         times = {"now": now, "latest": latest, "interval": rate.interval_ns, "stale": latest + CLOCK_STEP_NS}
         with self._database.plain_errors(), self._database.quick.connect() as connection:
@@ -79,7 +79,7 @@ class RateStore:
                 return 0.0
             due = connection.scalar(sa.select(rates.c.due).where(rates.c.key_id == key_id)) or 0
         wait = max(due - latest, 1)
-        self._refused[key_id] = here + wait
+        self._refused[key_id] = now + wait
         return wait / 1e9
 
 
