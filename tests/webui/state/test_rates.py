@@ -165,7 +165,7 @@ with State.open(where) as state:
 
 
 def hurry_together(where: str, *, processes: int, stands: int, tries: int, rate: Rate) -> list[tuple[int, int]]:
-    """When each request that passed came and was let through, of all processes; `stands` is their clock, 0 a real one."""
+    """When each request that passed came and was let through; `stands` is the processes' clock, 0 a real one."""
     numbers = [str(number) for number in (stands, tries, rate.per_minute, rate.burst)]
     running = [
         subprocess.Popen(
