@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -98,8 +97,8 @@ def list_(*, state: str | None, index_dir: Path | None, as_json: bool) -> None:
             key.key_id,
             key.name,
             key.scope,
-            _short(key.created),
-            "" if key.revoked is None else _short(key.revoked),
+            key.created.date(),
+            "" if key.revoked is None else key.revoked.date(),
             "" if key.per_minute is None else f"{key.per_minute:,}",
         )
         for key in keys
@@ -133,10 +132,10 @@ def feedback(*, after: int, state: str | None, index_dir: Path | None, as_json: 
                 click.echo(json.dumps({**asdict(one), "time": one.time.isoformat()}, ensure_ascii=False))
             return
         rows = [
-            (one.number, _short(one.time), one.kind, one.request_id, one.product_id, one.position, one.key)
+            (one.number, f"{one.time:%Y-%m-%d %H:%M}", one.kind, one.request_id, one.product_id, one.position, one.key)
             for one in opened.feedback.read(after=after)
         ]
-    headings = ("number", "time", "kind", "request", "product", "position", "key")
+    headings = ("number", "time (UTC)", "kind", "request", "product", "position", "key")
     show_table(f"{len(rows)} pieces of feedback", headings, [[_cell(part) for part in row] for row in rows])
 
 
@@ -149,10 +148,6 @@ def _as_json(key: "ApiKey") -> dict[str, object]:
         "created": key.created.isoformat(),
         "revoked": None if key.revoked is None else key.revoked.isoformat(),
     }
-
-
-def _short(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _cell(value: object) -> object:

@@ -224,8 +224,9 @@ def servers(where: str, *, number: int, burst: int) -> Iterator[list[httpx.Clien
 
 
 def test_servers_share_rates_and_a_key_revoked_by_one_process_is_refused_by_all_within_a_second(
-    where: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    where = str(tmp_path / "state.db")
     with State.open(where, create=True) as state, servers(where, number=2, burst=5) as clients:
         limited = state.keys.create("limited", Scope.READ)
         watched = state.keys.create("watched", Scope.READ, per_minute=600)

@@ -55,6 +55,16 @@ def test_the_first_key_closes_the_door_within_a_second(where: str) -> None:
         assert (caller.key_id, caller.name) == (secret.key_id, "shop")
 
 
+def test_a_key_that_is_revoked_elsewhere_is_refused_within_a_second(state: State, where: str) -> None:
+    secret = state.keys.create("shop", Scope.READ)
+    state.admit(secret.text, Scope.READ)
+    with State.open(where) as elsewhere:
+        elsewhere.keys.revoke(secret.key_id)
+    sleep(1)
+    with pytest.raises(Unauthorized, match="revoked"):
+        state.admit(secret.text, Scope.READ)
+
+
 def test_a_door_whose_keys_are_all_revoked_stays_closed(where: str) -> None:
     with State.open(where, create=True, policy=OPEN) as state:
         state.keys.revoke(state.keys.create("shop", Scope.READ).key_id)
