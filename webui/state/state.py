@@ -1,7 +1,7 @@
 """The API's own state: who may ask, how often, and what shoppers said. The engine never sees it.
 
-Several processes on one state are one API to its callers: a key is known to all, a rate is counted together. A
-process opens the state itself; what is open does not survive a fork.
+Several processes on one state are one API to its callers: a key is known to all, a rate is counted together. Each opens
+it for itself, for which `place` and `policy` can be sent to it; what is open survives neither a fork nor pickling.
 """
 
 import os
@@ -61,13 +61,13 @@ class State:
         self._page_digest = None if policy.page_key is None else digest_of(policy.page_key)
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = False, policy: Policy | None = None) -> Self:
+    def open(cls, where: str | Path | Place, *, create: bool = False, policy: Policy | None = None) -> Self:
         """Opens the state at a path (SQLite) or `postgresql://…`; `create` makes one where nothing is.
 
         Raises MissingFile where there is none or none can be, BadCall where something else is, UnsupportedFormat for a
         newer one, DamagedFile, Unavailable.
         """
-        place = Place.parse(where, "state")
+        place = where if isinstance(where, Place) else Place.parse(where, "state")
         database = Database(place)
         try:
             database.prepare(create=create)
@@ -80,10 +80,6 @@ class State:
     def name(self) -> str:
         """The path or URL, for sentences: without a password."""
         return str(self.place)
-
-    def opened_again(self) -> Self:
-        """The same state with connections of its own, for a process that was forked from the one that opened this."""
-        return type(self)(self.place, Database(self.place), self.policy)
 
     def admit(self, key: str | None, needed: Scope) -> Caller | None:
         """Lets a request with this key (None: without one) through and counts it; None is nobody in particular.

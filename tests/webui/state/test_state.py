@@ -1,5 +1,6 @@
 """Opening a state, and who is let through."""
 
+import pickle
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,9 +165,10 @@ def test_threads_share_a_state(state: State) -> None:
     assert 10 <= passed <= 10 + (monotonic() - began)
 
 
-def test_a_forked_process_opens_it_again(state: State) -> None:
+def test_what_a_worker_process_needs_to_open_it_can_be_sent_to_one(state: State) -> None:
     key = state.keys.create("k", Scope.READ).text
-    with state.opened_again() as again:
+    place, policy = pickle.loads(pickle.dumps((state.place, state.policy)))
+    with State.open(place, policy=policy) as again:
         assert again.policy == state.policy
         assert again.admit(key, Scope.READ)
     assert state.admit(key, Scope.READ)
