@@ -13,6 +13,7 @@ class LookalikeError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    retry_after_s: float | None = None  # seconds after which it may have passed, where whoever raised it knows
 
 
 class BadCall(LookalikeError):
@@ -159,9 +160,11 @@ class TooManyRequests(LookalikeError):
 
     code = "too_many_requests"
 
-    def __init__(self, sentence: str, *, retry_after_s: float = 1.0) -> None:
-        super().__init__(sentence)
-        self.retry_after_s = retry_after_s
+
+class NotOffered(LookalikeError):
+    """Something that this server was not started with: whoever runs it starts it with the option that is named."""
+
+    code = "not_offered"
 
 
 class MissingPackage(LookalikeError):

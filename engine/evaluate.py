@@ -35,7 +35,8 @@ from engine.metrics import (
 from engine.search.filter_json import to_json
 from engine.search.filters import Equal, Filter, bind, matches
 from engine.search.look import Look
-from engine.search.query import Hit, Mode, Query
+from engine.search.modes import Mode
+from engine.search.query import Hit, Query
 from engine.search.search_engine import SearchEngine
 from engine.telemetry import SILENT, Progress
 

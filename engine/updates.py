@@ -27,6 +27,7 @@ from engine.vision.encoder import Encoder
 from engine.vision.photo_vectors import PRECISION, vectors_of
 
 PHOTOS = "photos"  # the folder beside a catalogue's file
+_REACH = (Effect.UNCHANGED, Effect.CHANGED, Effect.NEW)  # of two effects on a product, the later one is its effect
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
 
 
@@ -34,13 +35,15 @@ _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp"}
 class Upsert:
     """A product to be there afterwards: a title, facets or photos that are not given stay as they are.
 
-    `photos` are the bytes of files (JPEG, PNG or WebP); one that the product has already is no second one.
+    `photos` are the bytes of files (JPEG, PNG or WebP); one that the product has already is no second one. Facets in
+    `unset` are taken away.
     """
 
     product_id: str
     title: str | None = None
     facets: Mapping[str, FacetValue] = field(default_factory=dict)
     photos: Sequence[bytes] = ()
+    unset: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,9 @@ class Updates:
             writer.declare_facets(declare)
             plain = [Product(one.product_id, one.title, one.facets) for one in products]
             effects = writer.upsert_products(plain, keep=True)
+            for place, one in enumerate(products):
+                if one.unset and writer.set_facets(one.product_id, {}, one.unset) is not Effect.UNCHANGED:
+                    effects[place] = max(effects[place], Effect.CHANGED, key=_REACH.index)
             # a known photo without a vector may be one that followers could not read: now they can show it
             added = iter(writer.add_photos(photos, keep=True, again=vectors.keys()))
             if self._encoder is not None:

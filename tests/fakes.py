@@ -13,9 +13,10 @@ from PIL import Image
 from safetensors.numpy import save
 
 from engine.catalogue.schema import Facet, FacetType, FacetValue, Product
-from engine.errors import UnknownPhoto, UnknownProduct
+from engine.errors import BadQuery, UnknownPhoto, UnknownProduct
 from engine.search.facet_counts import FacetSummary, without
 from engine.search.filters import Filter, bind, matches, values_of
+from engine.search.look import Look
 from engine.search.plan import Plan
 from engine.search.query import Box, Exact, Hit, Query, SearchResult
 from engine.vision.encoder import Encoded
@@ -155,12 +156,15 @@ class FakeEngine:
     change_number = 1
     live_photos = 0
     unreadable_photos = 0
+    deleted_photos = 0
+    visibility_lag_s: float | None = None
     problem: str | None = None
+    heads = (COLOUR_HEAD,)
 
     def __init__(self, facets: Sequence[Facet], products: Sequence[Product], photos: Sequence[FakePhoto]) -> None:
         self.broken: Exception | None = None
         self._encoder = FakeEncoder()
-        self._facets = tuple(facets)
+        self.facets = tuple(facets)
         self._products = {product.product_id: product for product in products}
         self._photos = {photo.photo_id: photo for photo in photos}
         self._vectors = {photo.photo_id: self._encode(photo.data) for photo in photos}
@@ -192,6 +196,19 @@ class FakeEngine:
             plan=self._plan(passing),
         )
 
+    def look(self, query: Query) -> Look:
+        """Its one head is surer of the colour, the more of it there is."""
+        self._break()
+        assert isinstance(query.photo, bytes)
+        corners = None if query.box is None else (query.box.left, query.box.top, query.box.right, query.box.bottom)
+        red, green, blue = load(query.photo, "the photo", self._encoder.preprocess, corners).mean(axis=(1, 2))
+        powers = np.exp(np.array([blue, green, red], np.float32))
+        return Look(self._vectors_of(query)[0][None], {"colour": powers / powers.sum()})
+
+    def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
+        self._break()
+        return self.change_number >= change_number
+
     def product(self, product_id: str) -> FakeDetail:
         self._break()
         product = self._known(product_id)
@@ -210,7 +227,7 @@ class FakeEngine:
         return np.array([product_id in passing for product_id in sorted(self._products)], np.bool_)
 
     def facet_counts(self, filter: Filter | None = None, *, limit: int = 50) -> tuple[FacetSummary, ...]:
-        return tuple(self._summary(facet, self._passing(without(filter, facet.name)), limit) for facet in self._facets)
+        return tuple(self._summary(facet, self._passing(without(filter, facet.name)), limit) for facet in self.facets)
 
     def _break(self) -> None:
         if self.broken is not None:
@@ -230,6 +247,10 @@ class FakeEngine:
     def _vectors_of(self, query: Query) -> list[Floats]:
         if isinstance(query.photo, bytes):
             return [self._encode(query.photo, query.box)]
+        if query.vector is not None:
+            if query.vector.shape != (self._encoder.dim,):
+                raise BadQuery("The vector has another shape than those of the index.")
+            return [query.vector / np.linalg.norm(query.vector)]
         assert query.product_id is not None
         self._known(query.product_id)
         return [
@@ -240,7 +261,7 @@ class FakeEngine:
         return {photo_id: max(float(vector @ known) for vector in vectors) for photo_id, known in self._vectors.items()}
 
     def _passing(self, filter: Filter | None) -> set[str]:
-        bound = None if filter is None else bind(filter, self._facets)
+        bound = None if filter is None else bind(filter, self.facets)
         return {key for key, product in self._products.items() if bound is None or matches(bound, product.facets)}
 
     def _hit(self, photo: FakePhoto, score: float) -> Hit:

@@ -23,6 +23,7 @@ from engine.errors import (
     LogTrimmed,
     LookalikeError,
     MissingFile,
+    NotOffered,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -32,14 +33,18 @@ from engine.errors import (
     WrongCatalogue,
     WrongModel,
 )
+from webui.hints import HINTS, hint_of, link_to
 from webui.wire import Problem
 
 MEDIA_TYPE = "application/problem+json"
+MAX_DETAIL = 1000  # characters of a sentence
+MAX_FIELD = 100  # characters of a field's name in it
 
 # An error has the status of the nearest of its classes.
 _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     BadCall: HTTPStatus.UNPROCESSABLE_ENTITY,
     BadImage: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NotOffered: HTTPStatus.FORBIDDEN,
     UnknownProduct: HTTPStatus.NOT_FOUND,
     UnknownPhoto: HTTPStatus.NOT_FOUND,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
@@ -58,16 +63,20 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     LookalikeError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+# Seconds after which to try again what passes by itself, where the error does not know better.
+_RETRY_AFTER_S: dict[type[LookalikeError], float] = {Busy: 1, Unavailable: 2, TooManyRequests: 1}
+
 # What HTTP itself finds wrong, and what stands in for sentences that are not for the caller: status -> code, sentence.
 _PLAIN: dict[int, tuple[str, str]] = {
     400: ("malformed_request", "The request cannot be read; send well-formed JSON or multipart/form-data."),
     404: ("not_found", "There is nothing at this address; /openapi.json lists what there is."),
     405: ("method_not_allowed", "This address does not take this method; /openapi.json says which it takes."),
+    408: ("request_timeout", "The request took too long to arrive; send it again, or a smaller picture."),
     413: ("too_large", "The request has too many bytes; send a smaller picture."),
     415: ("wrong_content_type", "The body is of a kind that is not read here; send JSON or multipart/form-data."),
     431: ("headers_too_large", "The request's headers have too many bytes; send fewer or shorter ones."),
     500: ("internal", "The server made a mistake, which its log describes; tell whoever runs it."),
-    503: ("unavailable", "The index cannot answer now, and the server's log says why; try again later."),
+    503: ("unavailable", "The server cannot do this now, and its log says why; try again later."),
 }
 
 
@@ -77,17 +86,21 @@ def of_error(error: Exception) -> Problem:
         return of_status(500)
     status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     detail = _PLAIN[status][1] if status >= HTTPStatus.INTERNAL_SERVER_ERROR else str(error)
-    return _problem(status, detail, error.code)
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, LookalikeError)]
+    described = next((kind.code for kind in kinds if kind.code in HINTS), error.code)
+    return _problem(status, detail, error.code, described)
 
 
-def headers_of(error: LookalikeError) -> dict[str, str]:
-    """What HTTP asks for beside the problem: how to give a key (RFC 6750), or how long to wait in whole seconds."""
-    match error:
-        case Unauthorized():
-            return {"WWW-Authenticate": 'Bearer realm="lookalike"'}
-        case TooManyRequests():
-            return {"Retry-After": str(max(1, ceil(error.retry_after_s)))}
-    return {}
+def headers_of(error: Exception) -> dict[str, str]:
+    """What HTTP asks for beside the problem: how to send a key (RFC 6750), and how many seconds to wait before the same
+    request may do, where it may: the error's own `retry_after_s`, or what is usual for its kind.
+    """
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="lookalike"'}
+    usual = (_RETRY_AFTER_S[kind] for kind in type(error).__mro__ if kind in _RETRY_AFTER_S)
+    wait = getattr(error, "retry_after_s", None) or next(usual, None)
+    # whole seconds, as HTTP has it; rounded up, or a client would come back too early
+    return {} if wait is None else {"Retry-After": str(max(1, ceil(wait)))}
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:
@@ -103,18 +116,32 @@ def of_fields(error: ValidationError, model: type[BaseModel]) -> BadQuery:
 
 
 def _of_field(error: ErrorDetails, names: list[str]) -> str:
-    field = ".".join(str(part) for part in error["loc"])
+    field = _short(".".join(str(part) for part in error["loc"]), MAX_FIELD)
     if error["type"] == "extra_forbidden":
         near = get_close_matches(field, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
         return f"There is no field {field!r}; {hint}"
-    reason = error["msg"][:1].lower() + error["msg"][1:]
+    # a check of our own has a sentence of its own, before which pydantic says what kind of error it was
+    reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    reason = reason[:1].lower() + reason[1:]
     return f"The field {field!r} is wrong: {reason}." if field else f"The request is wrong: {reason}."
 
 
-def _problem(status: int, detail: str, code: str) -> Problem:
-    # "about:blank" says: no more than the status and the code; its title is then the status's own (RFC 9457, 4.2.1)
-    return Problem(type="about:blank", title=HTTPStatus(status).phrase, status=int(status), detail=detail, code=code)
+def _problem(status: int, detail: str, code: str, described: str | None = None) -> Problem:
+    described = described or code
+    return Problem(
+        type=link_to(described),
+        title=HTTPStatus(status).phrase,
+        status=int(status),
+        detail=_short(detail, MAX_DETAIL),
+        code=code,
+        hint=hint_of(described).remedy,
+    )
+
+
+def _short(text: str, length: int) -> str:
+    """What somebody sent may come back in a sentence, but not all megabytes of it."""
+    return text if len(text) <= length else f"{text[:length]}…."
 
 
 def status_phrase(status: int) -> str:

@@ -1,90 +1,33 @@
 """What the network can ask for, without a network: requests in, answers out, errors raised.
 
-Frameworks stand in front of this, the engine behind it. Nothing here is written to a disk: a photo that is searched
-for lives as long as its request.
+Frameworks stand in front of this, the engine behind it. Nothing here is written to a disk but what a shop writes into
+its catalogue: a photo that is searched for lives as long as its request.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
+from math import inf
+from time import perf_counter
+from uuid import uuid4
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engine.catalogue.schema import FacetValue
-from engine.errors import BadFilter, BadImage, BadQuery, MissingFile, UnknownPhoto
-from engine.search.filter_json import from_json
-from engine.search.filter_syntax import parse
-from engine.search.filters import And, Filter
-from engine.search.plan import Plan
-from engine.search.query import Box, Hit, Query, SearchResult
-from webui import wire
+from engine.errors import BadImage, LookalikeError, MissingFile, NotOffered, Unavailable, UnknownPhoto
+from engine.search.query import Query
+from engine.updates import Done
+from webui import replies, wire
+from webui.metrics import Metrics
+from webui.ports import Engine, Feedback, FeedbackStore, Fetcher, Updates
+from webui.problems import of_error
+from webui.requests import box_of, check_one_source, filter_of, query_of, upsert_of
 from webui.thumbnails import thumbnail
 
-if TYPE_CHECKING:
-    from engine.search.facet_counts import FacetSummary
+log = logging.getLogger(__name__)
 
 MAX_PHOTO_ID = 2**63 - 1
-
-
-class ProductDetail(Protocol):
-    """A product with its photos, best known as `engine.search.search_engine.ProductDetail`."""
-
-    @property
-    def product_id(self) -> str: ...
-    @property
-    def title(self) -> str | None: ...
-    @property
-    def facets(self) -> Mapping[str, FacetValue]: ...
-    @property
-    def photo_ids(self) -> Sequence[int]: ...
-
-
-class Manifest(Protocol):
-    """The one thing asked of an index's manifest here."""
-
-    @property
-    def model_id(self) -> str: ...
-
-
-class Engine(Protocol):
-    """What answers, best known as `engine.search.search_engine.SearchEngine`; used by many threads at once."""
-
-    @property
-    def products(self) -> int: ...
-    @property
-    def photos(self) -> int: ...
-    @property
-    def generation(self) -> str: ...
-    @property
-    def manifest(self) -> Manifest: ...
-    @property
-    def change_number(self) -> int: ...
-    @property
-    def live_photos(self) -> int: ...
-    @property
-    def unreadable_photos(self) -> int: ...
-    @property
-    def problem(self) -> str | None:
-        """Why the catalogue cannot be followed at present."""
-
-    def search(self, query: Query) -> SearchResult:
-        """Raises BadQuery, BadFilter, BadImage, UnknownProduct."""
-
-    def product(self, product_id: str) -> ProductDetail:
-        """Raises UnknownProduct."""
-
-    def photo(self, photo_id: int) -> bytes:
-        """The photo's file as it is. Raises UnknownPhoto, and MissingFile where the file is gone."""
-
-    def facet_counts(self, filter: Filter | None = None, *, limit: int = 50) -> "Sequence[FacetSummary]":
-        """Raises BadFilter."""
-
-    def matching(self, filter: Filter | None) -> NDArray[np.bool_]:
-        """Which products pass: bool [products]. Raises BadFilter."""
+VISIBLE_S = 1.0  # seconds that a write waits to be visible here before it is answered anyway
+BATCH_THREADS = 8  # searches of one batch at the same time: as many photos as share an encoder's batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,38 +42,72 @@ class SourcePhoto:
 class SearchService:
     """The use cases of the API, each a method; safe to share between threads if the engine is."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        updates: Updates | None = None,
+        fetcher: Fetcher | None = None,
+        feedback: FeedbackStore | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """What is None is not offered: asking for it raises NotOffered. `updates` write to the catalogue that `engine`
+        follows."""
         self._engine = engine
+        self._updates = updates
+        self._fetcher = fetcher
+        self._feedback = feedback
+        self.metrics = metrics or Metrics()
+
+    # --- Searching -------------------------------------------------------------------------------------------------
 
     def search(self, request: wire.SearchRequest | wire.SearchForm) -> wire.SearchAnswer:
         """The products in a photo, or those like a product of the catalogue."""
-        query = query_of(request)
+        check_one_source(request)
+        query = query_of(request, None if request.url is None else self._fetch(request.url))
         result = self._engine.search(query)
-        return wire.SearchAnswer(
-            mode=query.mode,
-            k=query.k,
-            exact=_exact_part(result),
-            similar=None if result.similar is None else wire.SimilarPart(products=_cards(result.similar)),
-            predictions=[
-                wire.Prediction(head=one.head, label=one.label, probability=one.probability)
-                for one in result.predictions
-            ],
-            matching=result.matching,
-            products=self._engine.products,
-            plan=_plan(result.plan),
-            generation=result.plan.generation,
-            model_id=result.plan.model_id,
+        self.metrics.searched(query.mode, result)
+        return replies.search_answer(
+            query, result, products=self._engine.products, explain=request.explain, request_id=uuid4().hex
         )
+
+    def search_batch(self, request: wire.BatchRequest) -> wire.BatchAnswer:
+        """Several searches at once; what is wrong with one is told in its place."""
+        with ThreadPoolExecutor(min(BATCH_THREADS, len(request.searches))) as pool:
+            return wire.BatchAnswer(answers=list(pool.map(self._batch_item, request.searches)))
+
+    def _batch_item(self, request: wire.SearchRequest) -> wire.BatchItem:
+        try:
+            return wire.BatchItem(answer=self.search(request), problem=None)
+        except LookalikeError as error:
+            problem = of_error(error)
+            if problem.status >= 500:
+                log.error("%s: %s", type(error).__name__, error)
+            return wire.BatchItem(answer=None, problem=problem)
+
+    def predict(self, request: wire.PredictRequest | wire.PredictForm) -> wire.PredictAnswer:
+        """What the model sees in a photo."""
+        check_one_source(request)
+        photo = request.photo if request.url is None else self._fetch(request.url)
+        look = self._engine.look(Query(photo=photo, box=box_of(request.box)))
+        return replies.predict_answer(
+            look,
+            self._engine.heads,
+            self._engine.facets,
+            choices=request.choices,
+            model_id=self._engine.manifest.model_id,
+        )
+
+    def _fetch(self, url: str) -> bytes:
+        if self._fetcher is None:
+            raise NotOffered("Photos by URL are not allowed on this server; send the photo itself.")
+        return self._fetcher.fetch(url)
+
+    # --- The catalogue ---------------------------------------------------------------------------------------------
 
     def product(self, product_id: str) -> wire.ProductAnswer:
         """One product with all its photos."""
-        found = self._engine.product(product_id)
-        return wire.ProductAnswer(
-            product_id=found.product_id,
-            title=found.title,
-            facets=_facets(found.facets),
-            photos=[wire.PhotoLink(photo_id=photo_id, photo=_photo_path(photo_id)) for photo_id in found.photo_ids],
-        )
+        return replies.product_answer(self._engine.product(product_id))
 
     def facets(self, filters: Sequence[str]) -> wire.FacetsAnswer:
         """Every facet with its counts under the `filters` (JSON or text, and-ed)."""
@@ -138,13 +115,12 @@ class SearchService:
         return wire.FacetsAnswer(
             matching=int(self._engine.matching(filter).sum()),
             products=self._engine.products,
-            facets=[_summary(facet) for facet in self._engine.facet_counts(filter)],
+            facets=[replies.facet_summary(facet) for facet in self._engine.facet_counts(filter)],
         )
 
     def photo(self, photo_id: int) -> SourcePhoto:
         """A photo of the index. Raises UnknownPhoto, also when its file has gone since it was indexed."""
-        if not 0 <= photo_id <= MAX_PHOTO_ID:
-            raise UnknownPhoto(f"There is no photo {photo_id}; the ids of photos come with the answers.")
+        _check_photo_id(photo_id)
         try:
             data = self._engine.photo(photo_id)
         except MissingFile as error:
@@ -157,6 +133,58 @@ class SearchService:
             return thumbnail(photo.data, f"photo {photo.photo_id}", side)
         except BadImage as error:  # not the caller's picture: not the caller's fault
             raise UnknownPhoto(f"Photo {photo.photo_id} cannot be read any more; index the catalogue again.") from error
+
+    # --- Writing ---------------------------------------------------------------------------------------------------
+
+    def write_product(self, product_id: str, request: wire.ProductRequest) -> wire.ProductWritten:
+        """Brings a product into the catalogue, or changes it; on the disk when this returns."""
+        upsert = upsert_of(product_id, request, self._engine.facets)
+        done, visible = self._write("upsert", lambda updates: updates.upsert(upsert))
+        (written,) = done.written
+        return wire.ProductWritten(
+            product_id=product_id,
+            effect=written.effect.value,
+            photo_ids=list(written.photo_ids),
+            photos_new=written.photos_new,
+            change_number=done.change_number,
+            visible=visible,
+        )
+
+    def delete_product(self, product_id: str) -> wire.Deleted:
+        """Deletes a product with its photos."""
+        done, visible = self._write("delete", lambda updates: updates.delete([product_id]))
+        return wire.Deleted(product_id=product_id, photo_id=None, change_number=done.change_number, visible=visible)
+
+    def delete_photo(self, product_id: str, photo_id: int) -> wire.Deleted:
+        """Deletes a photo of a product, which stays. Raises UnknownPhoto also for a photo of another product."""
+        _check_photo_id(photo_id)
+        if photo_id not in self._engine.product(product_id).photo_ids:
+            raise UnknownPhoto(f"The product {product_id!r} has no photo {photo_id}; its ids come with the product.")
+        done, visible = self._write("delete_photo", lambda updates: updates.delete(photo_ids=[photo_id]))
+        return wire.Deleted(product_id=product_id, photo_id=photo_id, change_number=done.change_number, visible=visible)
+
+    def _write(self, kind: str, what: Callable[[Updates], Done]) -> tuple[Done, bool]:
+        """What was done, and whether it is visible here by now."""
+        if self._updates is None:
+            raise NotOffered("This server writes nothing; start it with --catalogue, or use `lookalike upsert`.")
+        done = what(self._updates)
+        start = perf_counter()
+        try:
+            visible = self._engine.caught_up(done.change_number, VISIBLE_S)
+        except LookalikeError as error:  # it is written all the same, and will be found
+            log.warning("A write cannot be followed at once: %s", error)
+            visible = False
+        self.metrics.wrote(kind, visible=visible, seconds=perf_counter() - start)
+        return done, visible
+
+    def give_feedback(self, request: wire.FeedbackRequest, key: str | None = None) -> None:
+        """Keeps what somebody made of an answer; `key` is the name of the API key that it came with."""
+        if self._feedback is None:
+            raise NotOffered("This server keeps no feedback; whoever runs it can give it a place to (--state).")
+        self._feedback.record(Feedback(request.kind, request.request_id, request.product_id, request.position, key))
+        self.metrics.fed_back(request.kind)
+
+    # --- How it is -------------------------------------------------------------------------------------------------
 
     def health(self) -> wire.Health:
         """What answers here."""
@@ -173,105 +201,20 @@ class SearchService:
             stale=engine.problem is not None,
         )
 
+    def ready(self) -> wire.Ready:
+        """Raises Unavailable until everything that changed since the index was built can be found."""
+        engine = self._engine
+        generation, change_number = engine.generation, engine.change_number
+        lag = engine.visibility_lag_s
+        if lag == inf:
+            raise Unavailable(f"Still reading what changed since the index was built, at change {change_number}.")
+        return wire.Ready(status="ready", generation=generation, change_number=change_number, visibility_lag_s=lag)
 
-# --- Requests -> what the engine is asked ----------------------------------------------------------------------------
-
-
-def query_of(request: wire.SearchRequest | wire.SearchForm) -> Query:
-    """The query that a request means. Raises BadQuery and BadFilter."""
-    if isinstance(request, wire.SearchForm):
-        filter = filter_of(request.filter)
-        box = None if request.box is None else _box_of_text(request.box)
-    else:
-        filter = None if request.filter is None else from_json(request.filter)
-        box = None if request.box is None else Box(*request.box)
-    return Query(
-        photo=request.photo, product_id=request.product_id, k=request.k, mode=request.mode, filter=filter, box=box
-    )
+    def exposition(self) -> bytes:
+        """The metrics as Prometheus reads them."""
+        return self.metrics.exposition(self._engine)
 
 
-def filter_of(texts: Sequence[str]) -> Filter | None:
-    """The and of filters written as JSON objects or as people type them; None without any."""
-    parts = [_filter_of_json(text) if text.lstrip().startswith("{") else parse([text]) for text in texts]
-    present = tuple(part for part in parts if part is not None)
-    return present[0] if len(present) == 1 else And(present) if present else None
-
-
-def _filter_of_json(text: str) -> Filter:
-    try:
-        data: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadFilter(f"The filter is no JSON ({error}); check its brackets and quotes.") from None
-    return from_json(data)
-
-
-def _box_of_text(text: str) -> Box:
-    try:
-        left, top, right, bottom = map(float, text.split(","))
-    except ValueError:
-        raise BadQuery(f"The box {text!r} cannot be read; give left,top,right,bottom as fractions.") from None
-    return Box(left, top, right, bottom)
-
-
-# --- What the engine says -> answers ---------------------------------------------------------------------------------
-
-
-def _plan(plan: Plan) -> wire.Plan:
-    # what is damaged, and not where: names of the server's files are for its log
-    damaged = tuple(f"{sentence.partition(':')[0]}." for sentence in plan.partial)
-    return wire.Plan.model_validate(replace(plan, partial=damaged).to_dict())
-
-
-def _exact_part(result: SearchResult) -> wire.ExactPart | None:
-    part = result.exact
-    if part is None:
-        return None
-    return wire.ExactPart(products=_cards(part.hits), probability=part.probability, verdict=part.verdict)
-
-
-def _cards(hits: Sequence[Hit]) -> list[wire.Card]:
-    return [
-        wire.Card(
-            product_id=hit.product_id,
-            title=hit.title,
-            facets=_facets(hit.facets),
-            score=hit.score,
-            photo_id=hit.photo_id,
-            photo=_photo_path(hit.photo_id),
-        )
-        for hit in hits
-    ]
-
-
-def _summary(facet: "FacetSummary") -> wire.FacetSummary:
-    return wire.FacetSummary(
-        name=facet.name,
-        type=facet.type,
-        values=[wire.FacetChoice.model_validate({"value": value, "count": count}) for value, count in facet.values],
-        distinct=facet.distinct,
-        minimum=_end(facet.minimum),
-        maximum=_end(facet.maximum),
-        missing=facet.missing,
-    )
-
-
-def _facets(facets: Mapping[str, FacetValue]) -> dict[str, wire.WireFacetValue]:
-    return {name: _wire_value(value) for name, value in facets.items()}
-
-
-def _wire_value(value: FacetValue) -> wire.WireFacetValue:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case tuple():
-            return list(value)
-        case _:
-            return value
-
-
-def _end(value: float | datetime | None) -> float | str | None:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _photo_path(photo_id: int) -> str:
-    return f"/photos/{photo_id}"
+def _check_photo_id(photo_id: int) -> None:
+    if not 0 <= photo_id <= MAX_PHOTO_ID:
+        raise UnknownPhoto("There is no photo with such a number; the ids of photos come with the answers.")

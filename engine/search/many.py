@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from engine.errors import BadQuery
 from engine.search.batch import nearest_products
 from engine.search.group import Ranking, best_products
-from engine.search.query import MAX_K
+from engine.search.modes import MAX_K
 from engine.search.snapshot import Snapshot
 from engine.storage.halves import widen
 

@@ -14,15 +14,12 @@ from PIL.Image import Image
 
 from engine.catalogue.schema import FacetValue
 from engine.errors import BadQuery
+from engine.search.modes import MAX_K, MODES, Mode
 from engine.vision.heads import Prediction
 
 if TYPE_CHECKING:
     from engine.search.filters import Filter
     from engine.search.plan import Plan
-
-Mode = Literal["exact", "similar", "both"]
-MODES: tuple[Mode, ...] = ("exact", "similar", "both")
-MAX_K = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The search engine: an index opened for questions, and with a catalogue kept up to date with it."""
 
 import logging
+from math import inf
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -27,7 +28,7 @@ from engine.storage.generation import Generation, open_index
 from engine.storage.manifest import Manifest
 from engine.telemetry import Stopwatch
 from engine.vision.encoder import Encoder
-from engine.vision.model import Model
+from engine.vision.model import Head, Model
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class SearchEngine:
         self._thread: Thread | None = None
         self._stop = Event()
         self._own_catalogue: Catalogue | None = None
+        self._current_at: float | None = None  # when the catalogue was last asked and had nothing new
         self.problem: str | None = None  # why the catalogue cannot be followed at present
 
     @classmethod
@@ -132,6 +134,19 @@ class SearchEngine:
         """Photos that are newer than the generation and cannot be found, because their files cannot be read."""
         return sum(map(len, self.snapshot.delta.unreadable.values()))
 
+    @property
+    def deleted_photos(self) -> int:
+        """Photos of the generation that were deleted since, which every scan passes over."""
+        return self.snapshot.delta.deleted_rows
+
+    @property
+    def visibility_lag_s(self) -> float | None:
+        """All that was written longer ago than this can be found: seconds, which grow while the catalogue cannot be
+        read; infinite until everything was found once, None without a catalogue."""
+        if self._follower is None:
+            return None
+        return inf if self._current_at is None else monotonic() - self._current_at
+
     def caught_up(self, change_number: int, timeout_s: float = 0.0) -> bool:
         """Whether the changes up to this number can be found: looks at once, and again for up to `timeout_s` seconds.
 
@@ -163,9 +178,12 @@ class SearchEngine:
         with self._looking:
             if self._stop.is_set():
                 return False
+            asked_at = monotonic()
             before, could_read = self.live_photos, not self.snapshot.delta.unreadable
             more = follower.step()
             self._snapshot = follower.snapshot
+            if not more:
+                self._current_at = asked_at
             if before < MANY_LIVE_PHOTOS <= self.live_photos:
                 log.warning(
                     "%d photos are newer than the index and every search compares them all; fold them in with "
@@ -210,6 +228,16 @@ class SearchEngine:
     @property
     def model(self) -> Model:
         return self.snapshot.base.model
+
+    @property
+    def encoder(self) -> Encoder:
+        """What sees photos for this index; opened now if it was not."""
+        return self.snapshot.base.eyes.encoder
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """What the model predicts of a photo."""
+        return self.model.spec.heads
 
     @property
     def generation(self) -> str:

@@ -13,7 +13,7 @@ from lookalike.console import progress, remark, say, show_table
 if TYPE_CHECKING:
     from engine.evaluate import LabelledQuery, LabelResult, QuerySet, Report
     from engine.search.filters import Filter
-    from engine.search.query import Mode
+    from engine.search.modes import Mode
     from engine.search.search_engine import SearchEngine
     from engine.sources.photos import PhotoSource
     from engine.sources.tables import Row

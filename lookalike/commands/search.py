@@ -15,7 +15,8 @@ from lookalike.photo_file import read_photo_file
 
 if TYPE_CHECKING:
     from engine.catalogue.schema import FacetValue
-    from engine.search.query import Box, Hit, Mode, Query, SearchResult
+    from engine.search.modes import Mode
+    from engine.search.query import Box, Hit, Query, SearchResult
     from engine.search.search_engine import SearchEngine
 
 FACETS_SHOWN = 3

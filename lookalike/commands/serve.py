@@ -9,7 +9,8 @@ from lookalike.console import remark, say
 
 @click.command()
 @click.option("--index", "index_dir", type=click.Path(path_type=Path), required=True, help="Directory of the index.")
-@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue: its changes are found within a second.")
+@click.option("--catalogue", metavar="FILE|URL", help="Follow this catalogue, and write to it what the API is sent.")
+@click.option("--photos", type=click.Path(path_type=Path), help="Folder for photos written  [default: photos by FILE]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="The API's port.")
 @click.option("--page-port", type=click.IntRange(1, 65535), default=8001, show_default=True, help="The page's port.")
@@ -35,6 +36,7 @@ def command(
     *,
     index_dir: Path,
     catalogue: str | None,
+    photos: Path | None,
     host: str,
     port: int,
     page_port: int,
@@ -53,8 +55,10 @@ def command(
 
     from PIL import Image
 
+    from engine.catalogue.store import Catalogue
     from engine.search.query import Query
     from engine.search.search_engine import SearchEngine
+    from engine.updates import Updates
     from webui.serve import Addresses, require_page, serve
     from webui.service import SearchService
     from webui.state.opening import open_for_server
@@ -69,19 +73,23 @@ def command(
     if not no_page:
         require_page()
     limit = None if rate == 0 else Rate.a_minute(rate) if burst is None else Rate(rate, burst)
-    with ExitStack() as stack:
+    with ExitStack() as opened:
         # first: whether it may listen there is known at once, the index and its model take seconds
-        opened = open_for_server(index_dir, state, host=host, rate=limit, remark=remark)
-        if opened is not None:
-            stack.enter_context(opened)
+        known = open_for_server(index_dir, state, host=host, rate=limit, remark=remark)
+        if known is not None:
+            opened.enter_context(known)
+        source = None if catalogue is None else opened.enter_context(Catalogue.open(catalogue))
         # what changed since the index was built comes while the index answers: there may be photos to encode
-        engine = stack.enter_context(SearchEngine.open(index_dir, catalogue=catalogue, catch_up=False, gpu=gpu))
+        engine = opened.enter_context(SearchEngine.open(index_dir, catalogue=source, catch_up=False, gpu=gpu))
         remark(f"{engine.products:,} products, {engine.photos:,} photos; opening the model …")
         # The first photo opens the encoder, which takes seconds: now, rather than before the first customer.
         engine.look(Query(photo=Image.new("RGB", (16, 16))))
+        updates = None if source is None else Updates(source, engine.encoder, photos)
+        service = SearchService(engine, updates=updates, feedback=known)
+        opened.enter_context(service.metrics.watching(engine))
         serve(
-            SearchService(engine),
-            state=opened,
+            service,
+            state=known,
             host=host,
             port=port,
             page_port=None if no_page else page_port,

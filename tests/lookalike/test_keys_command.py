@@ -13,7 +13,7 @@ import pytest
 
 from lookalike.commands.keys import command
 from lookalike.main import main
-from tests.webui.state.test_feedback import Said
+from webui.ports import Feedback
 from webui.state.keys import Scope
 from webui.state.state import State
 
@@ -87,8 +87,8 @@ def test_the_state_is_found_beside_the_index_or_where_the_servers_variables_say(
 
 def test_feedback_is_read_out_as_lines_of_json(call: Call, where: str) -> None:
     with State.open(where, create=True) as state:
-        state.record(Said())
-        state.record(Said("not_found", "r-2", None, None, None))
+        state.record(Feedback("click", "r-1", "Stühle ☂", 3, "shop"))
+        state.record(Feedback("not_found", "r-2"))
 
     code, out, _ = call("keys", "feedback", "--state", where, "--json")
 
@@ -100,7 +100,7 @@ def test_feedback_is_read_out_as_lines_of_json(call: Call, where: str) -> None:
         "request_id": "r-1",
         "product_id": "Stühle ☂",
         "position": 3,
-        "key": "lk_0123456789ab",
+        "key": "shop",
     }
     assert second["product_id"] is None
     code, out, _ = call("keys", "feedback", "--state", where, "--json", "--after", str(first["number"]))

@@ -11,7 +11,8 @@ from engine.catalogue.schema import Facet, FacetType, Product
 from tests.fakes import FakeEngine, FakePhoto, photo_bytes
 from webui.api.app import create_app, max_request_bytes
 from webui.api.server import HttpServer
-from webui.service import Engine, SearchService
+from webui.ports import Engine
+from webui.service import SearchService
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 160, 30)
 
@@ -45,9 +46,9 @@ def open_shop() -> FakeEngine:
 
 
 @contextmanager
-def address_of(engine: Engine) -> Iterator[str]:
-    """The address where the API answers for `engine`, on a port of its own, for the time of the `with`."""
-    app = create_app(SearchService(engine))
+def address_of(what: Engine | SearchService) -> Iterator[str]:
+    """The address where the API answers for an engine, on a port of its own, for the time of the `with`."""
+    app = create_app(what if isinstance(what, SearchService) else SearchService(what))
     server = HttpServer(app, host="127.0.0.1", port=0, threads=2, max_request_bytes=max_request_bytes())
     stop = Event()
     thread = Thread(target=server.run, args=(stop,))
@@ -64,7 +65,9 @@ def problem(response: httpx.Response, status: int, code: str) -> str:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     found = response.json()
-    assert set(found) == {"type", "title", "status", "detail", "code"}
+    assert set(found) == {"type", "title", "status", "detail", "code", "hint"}
+    assert found["hint"].endswith(".")
+    assert found["type"] == f"/docs#{code}"
     assert (found["status"], found["code"]) == (status, code)
     assert found["detail"].endswith((".", "?"))
     detail: str = found["detail"]

@@ -29,7 +29,7 @@ from webui.state.state import Policy, State
 @contextmanager
 def guarded(state: State) -> Iterator[httpx.Client]:
     """A client of the fake shop's API, which lets through what `state` admits."""
-    app = create_app(SearchService(open_shop()), state)
+    app = create_app(SearchService(open_shop(), feedback=state), state)
     server = HttpServer(app, host="127.0.0.1", port=0, threads=4, max_request_bytes=max_request_bytes())
     stop = Event()
     thread = Thread(target=server.run, args=(stop,))
@@ -70,6 +70,11 @@ def bearer(key: str) -> dict[str, str]:
 
 
 READING = [
+    ("GET", "/v1/facets"),
+    ("POST", "/v1/search"),
+    ("POST", "/v1/search:batch"),
+    ("POST", "/v1/predict"),
+    ("POST", "/v1/feedback"),
     ("GET", "/facets"),
     ("GET", "/products/mug-1"),
     ("GET", "/photos/1"),
@@ -82,7 +87,15 @@ READING = [
     ("GET", "/docs/../facets"),
     ("GET", "/static/x"),
 ]
-WRITING = [("PUT", "/products/mug-1"), ("DELETE", "/products/mug-1"), ("PATCH", "/products/mug-1"), ("DELETE", "/x")]
+WRITING = [
+    ("PUT", "/v1/products/mug-1"),
+    ("DELETE", "/v1/products/mug-1"),
+    ("DELETE", "/v1/products/mug-1/photos/1"),
+    ("PUT", "/products/mug-1"),
+    ("DELETE", "/products/mug-1"),
+    ("PATCH", "/products/mug-1"),
+    ("DELETE", "/x"),
+]
 
 
 @pytest.mark.parametrize(("method", "path"), READING + WRITING)
@@ -137,6 +150,15 @@ def test_what_tells_nothing_of_the_shop_needs_no_key(http: httpx.Client, path: s
 
 def test_the_body_of_a_stranger_is_not_even_read(http: httpx.Client) -> None:
     problem(http.post("/search", content=b"{", headers={"Content-Type": "application/json"}), 401, "unauthorized")
+
+
+def test_feedback_is_kept_with_the_name_of_the_key(http: httpx.Client, state: State, reader: str) -> None:
+    with Client(str(http.base_url), key=reader) as client:
+        client.feedback("click", "r-1", product_id="mug-1", position=2)
+
+    (kept,) = state.feedback.read()
+    assert (kept.kind, kept.request_id, kept.product_id, kept.position) == ("click", "r-1", "mug-1", 2)
+    assert kept.key == "reader"
 
 
 def test_the_client_brings_a_key(http: httpx.Client, reader: str) -> None:
@@ -198,7 +220,7 @@ from webui.state.rates import Rate
 from webui.state.state import Policy, State
 
 with State.open(sys.argv[1], policy=Policy(rate=Rate(per_minute=1, burst=int(sys.argv[2])))) as state:
-    app = create_app(SearchService(open_shop()), state)
+    app = create_app(SearchService(open_shop(), feedback=state), state)
     server = HttpServer(app, host="127.0.0.1", port=0, threads=4, max_request_bytes=max_request_bytes())
     print(server.port, flush=True)
     server.run(Event())

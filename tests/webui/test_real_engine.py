@@ -47,10 +47,11 @@ def test_the_api_and_the_command_line_say_the_same(opened: Opened) -> None:
 
     for cards in (answer["exact"]["products"], answer["similar"]["products"]):
         for card in cards:
-            assert card.pop("photo") == f"/photos/{card['photo_id']}"
+            assert card.pop("photo") == f"/v1/photos/{card['photo_id']}"
     for one in (answer, said):
         one["plan"].pop("milliseconds")
         one["plan"].pop("sentence")
+    assert answer.pop("request_id")
     assert answer == json.loads(json.dumps(said))
 
 

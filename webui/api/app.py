@@ -9,10 +9,12 @@ from pydantic import ValidationError
 
 from engine.settings import settings
 from webui import wire
-from webui.api import facets, health, photos, products, search
+from webui.api import docs, facets, feedback, health, photos, predict, products, search
 from webui.api.description import complete
 from webui.api.errors import register_errors
 from webui.api.guard import guard
+from webui.api.measuring import register_measuring
+from webui.api.mount import PLAIN, ROOT, V1
 from webui.api.uploads import InMemoryRequest
 from webui.problems import of_fields
 from webui.service import SearchService
@@ -43,16 +45,23 @@ def create_app(service: SearchService, state: State | None = None) -> OpenAPI:
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes()
     # Two slashes are a mistake to tell, not an address to redirect to.
     app.url_map.merge_slashes = False
+    register_measuring(app, service.metrics)
     register_errors(app)
     if state is not None:
         guard(app, state)
-    for resource in (search, products, facets, photos, health):
-        app.register_api(resource.routes(service))
+    for mount in (V1, PLAIN):
+        for resource in (search, predict, products, facets, photos, feedback):
+            app.register_api(resource.routes(service, mount))
+    app.register_api(health.routes(service, ROOT))
+
+    def document() -> dict[str, object]:
+        return complete(app.api_doc)
 
     @app.route("/openapi.json")
     def openapi() -> Response:
-        return jsonify(complete(app.api_doc))
+        return jsonify(document())
 
+    app.register_blueprint(docs.page(document))
     return app
 
 

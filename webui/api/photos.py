@@ -1,11 +1,11 @@
-"""GET /photos/<photo_id>: a photo of the index as a small JPEG."""
+"""GET /v1/photos/<photo_id>: a photo of the index as a small JPEG."""
 
 from flask import Response, request
 from flask_openapi3.blueprint import APIBlueprint
-from flask_openapi3.models.tag import Tag
 
 from webui import wire
 from webui.api.description import problems
+from webui.api.mount import Mount
 from webui.service import SearchService
 
 # Kept by browsers, but asked about each time: another catalogue on the same port uses the same numbers again. Asking
@@ -14,9 +14,9 @@ CACHE = "public, no-cache"
 _JPEG = {"description": "OK", "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}}
 
 
-def routes(service: SearchService) -> APIBlueprint:
-    """The resource, answered by `service`."""
-    api = APIBlueprint("photos", __name__, abp_tags=[Tag(name="catalogue")])
+def routes(service: SearchService, mount: Mount) -> APIBlueprint:
+    """The resource at `mount`, answered by `service`."""
+    api = mount.blueprint("photos", "catalogue")
 
     @api.get("/photos/<int:photo_id>", operation_id="photo", responses={200: _JPEG, **problems(404, 422)})
     def photo(path: wire.PhotoPath, query: wire.PhotoQuery) -> Response:

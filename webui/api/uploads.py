@@ -1,16 +1,22 @@
-"""Request bodies -> the search they ask for, without touching a disk."""
+"""Request bodies -> what they ask for, without touching a disk."""
 
+from collections.abc import Collection
 from io import BytesIO
-from typing import IO
+from typing import IO, Any, TypeVar
 
 from flask import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 
+from engine.errors import BadQuery
 from webui import wire
 from webui.api.errors import MalformedBody
 from webui.problems import of_fields
+from webui.requests import product_of_form
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class InMemoryRequest(Request):
@@ -36,42 +42,73 @@ def _in_memory(*_: object, **__: object) -> IO[bytes]:
 
 
 def read_search(request: Request) -> wire.SearchRequest | wire.SearchForm:
-    """The search in a request's body: JSON or a form.
+    """The search in a request's body. Raises what `read_json` and `read_form` do."""
+    if _is_form(request):
+        return read_form(request, wire.SearchForm, several={"filter"})
+    return read_json(request, wire.SearchRequest)
 
-    Raises BadQuery for fields that cannot be, MalformedBody for a body that is not what its content type says, and
-    UnsupportedMediaType for other content types.
+
+def read_predict(request: Request) -> wire.PredictRequest | wire.PredictForm:
+    """The photo to be looked at in a request's body. Raises what `read_json` and `read_form` do."""
+    return read_form(request, wire.PredictForm) if _is_form(request) else read_json(request, wire.PredictRequest)
+
+
+def read_product(request: Request) -> wire.ProductRequest:
+    """The product in a request's body. Raises what `read_json` and `read_form` do."""
+    if not _is_form(request):
+        return read_json(request, wire.ProductRequest)
+    form = read_form(request, wire.ProductForm, several={"photo"})
+    try:
+        facets: Any = {} if form.facets is None else from_json(form.facets, allow_inf_nan=False)
+        if not isinstance(facets, dict):
+            raise ValueError("it is no object")
+    except ValueError as error:
+        raise BadQuery(f"The field 'facets' is no JSON object ({error}); check its brackets and quotes.") from None
+    try:
+        return product_of_form(form, facets)
+    except ValidationError as error:
+        raise of_fields(error, wire.ProductForm) from None
+
+
+def read_json(request: Request, model: type[Model]) -> Model:
+    """A JSON body as `model`.
+
+    Raises BadQuery for fields that cannot be, MalformedBody for a body that is no JSON, and UnsupportedMediaType for
+    other content types.
     """
-    if request.mimetype == "application/json":
-        return _read_json(request.get_data(cache=False))
-    if request.mimetype == "multipart/form-data":
-        return _read_form(request)
-    raise UnsupportedMediaType
-
-
-def _read_json(data: bytes) -> wire.SearchRequest:
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
     try:
         # strict: "5" is no number and true is not 1
-        return wire.SearchRequest.model_validate_json(data, strict=True)
+        return model.model_validate_json(request.get_data(cache=False), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             raise MalformedBody(f"The body is no JSON ({first['ctx']['error']}); send it well-formed.") from None
-        raise of_fields(error, wire.SearchRequest) from None
+        raise of_fields(error, model) from None
 
 
-def _read_form(request: Request) -> wire.SearchForm:
+def read_form(request: Request, model: type[Model], several: Collection[str] = ()) -> Model:
+    """A multipart/form-data body as `model`, in which the fields `several` may come more than once.
+
+    Raises BadQuery for fields that cannot be, MalformedBody for a body that is no form.
+    """
     try:
         texts, files = request.form, request.files
     except ValueError as error:
         raise MalformedBody(f"The body is no multipart/form-data ({error}); send it well-formed.") from None
     fields: dict[str, object] = {}
     for name, values in texts.lists():
-        # A form may repeat any field; only several filters mean something. A list fails where one value is wanted.
-        fields[name] = values if name == "filter" or len(values) > 1 else values[0]
+        # A form may repeat any field. A list fails where one value is wanted.
+        fields[name] = values if name in several or len(values) > 1 else values[0]
     for name, uploads in files.lists():
         contents = [upload.read() for upload in uploads]
-        fields[name] = contents if len(contents) > 1 else contents[0]
+        fields[name] = contents if name in several or len(contents) > 1 else contents[0]
     try:
-        return wire.SearchForm.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as error:
-        raise of_fields(error, wire.SearchForm) from None
+        raise of_fields(error, model) from None
+
+
+def _is_form(request: Request) -> bool:
+    return request.mimetype == "multipart/form-data"

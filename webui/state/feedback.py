@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -12,26 +12,12 @@ from engine.errors import BadQuery
 from webui.state.database import Database
 from webui.state.tables import feedback as table
 
+if TYPE_CHECKING:
+    from webui.ports import Feedback
+
 MAX_TEXT = 200  # characters of an id
 MAX_ROWS = 1_000_000  # kept; beyond them the oldest go, so that nobody can fill the disk
 STREAMED = 1000  # rows fetched per round
-
-
-class Given(Protocol):
-    """Feedback as it comes in: about which answer, which product at which position of it, by which API key."""
-
-    @property
-    def kind(self) -> str:
-        """click, wrong or not_found."""
-
-    @property
-    def request_id(self) -> str | None: ...
-    @property
-    def product_id(self) -> str | None: ...
-    @property
-    def position(self) -> int | None: ...
-    @property
-    def key(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +33,14 @@ class Kept:
     key: str | None
 
 
-class FeedbackStore:
-    """Feedback in the state, the newest `max_rows` of it; safe to share between threads."""
+class FeedbackLog:
+    """A `webui.ports.FeedbackStore` in the state: the newest `max_rows` of feedback; safe to share between threads."""
 
     def __init__(self, database: Database, *, max_rows: int = MAX_ROWS) -> None:
         self._database = database
         self._max_rows = max_rows
 
-    def record(self, given: Given) -> None:
+    def record(self, given: "Feedback") -> None:
         """Keeps it; on the disk when this returns. Raises BadQuery for ids that no answer has, Busy, Unavailable."""
         for name, text in (("request_id", given.request_id), ("product_id", given.product_id)):
             if text is not None and not (0 < len(text) <= MAX_TEXT and text.isprintable()):

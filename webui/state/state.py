@@ -8,15 +8,18 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from engine.catalogue.connection import Place
 from engine.errors import Forbidden, TooManyRequests, Unauthorized
 from webui.state.database import Database
-from webui.state.feedback import FeedbackStore, Given
+from webui.state.feedback import FeedbackLog
 from webui.state.key_store import KeyStore, KnownKeys
 from webui.state.keys import Scope, digest_of
 from webui.state.rates import Rate, RateStore
+
+if TYPE_CHECKING:
+    from webui.ports import Feedback
 
 MAKE_ONE = "`lookalike keys create` makes one"
 
@@ -55,7 +58,7 @@ class State:
         self.policy = policy
         self.keys = KeyStore(database)
         self.rates = RateStore(database)
-        self.feedback = FeedbackStore(database)
+        self.feedback = FeedbackLog(database)
         self._database = database
         self._known = KnownKeys(self.keys.digests)
         self._page_digest = None if policy.page_key is None else digest_of(policy.page_key)
@@ -102,13 +105,14 @@ class State:
         _check_scope(caller, needed)
         rate = self.policy.rate if found.per_minute is None else Rate.a_minute(found.per_minute)
         if rate is not None and (wait := self.rates.take(found.key_id, rate)) > 0:
-            raise TooManyRequests(
-                f"The key {found.key_id} may send {rate.per_minute} requests a minute; wait before sending the next.",
-                retry_after_s=wait,
+            early = TooManyRequests(
+                f"The key {found.key_id} may send {rate.per_minute} requests a minute; wait before sending the next."
             )
+            early.retry_after_s = wait
+            raise early
         return caller
 
-    def record(self, feedback: Given) -> None:
+    def record(self, feedback: "Feedback") -> None:
         """Keeps feedback. Raises BadQuery, Busy, Unavailable."""
         self.feedback.record(feedback)
 

@@ -44,6 +44,6 @@ feedback = Table(
     Column("request_id", Text),
     Column("product_id", Text),
     Column("position", Integer),
-    Column("key", Text),  # which API key sent it, null where there was none
+    Column("key", Text),  # the name of the API key it came with, null where there was none
     sqlite_autoincrement=True,
 )

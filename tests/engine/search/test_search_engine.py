@@ -14,7 +14,8 @@ from PIL import Image
 from engine.catalogue.schema import Facet, FacetType, Product
 from engine.errors import BadFilter, BadImage, BadQuery, UnknownPhoto, UnknownProduct, WrongModel
 from engine.search.filters import Equal, Filter, Range, bind, matches
-from engine.search.query import Box, Hit, Mode, Query
+from engine.search.modes import Mode
+from engine.search.query import Box, Hit, Query
 from engine.search.search_engine import SearchEngine
 from engine.vision.model import Model
 from engine.vision.preprocess import load

@@ -1,28 +1,23 @@
 """Feedback goes in, stays, and is read out in its order."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from engine.errors import BadQuery
-from webui.state.feedback import FeedbackStore
+from webui.ports import Feedback
+from webui.state.feedback import FeedbackLog
 from webui.state.state import State
 
-
-@dataclass(frozen=True)
-class Said:
-    kind: str = "click"
-    request_id: str | None = "r-1"
-    product_id: str | None = "Stühle ☂"
-    position: int | None = 3
-    key: str | None = "lk_0123456789ab"
+CLICK = Feedback("click", "r-1", "Stühle ☂", 3, "shop")
+NOTHING = Feedback("not_found", "r-2")
 
 
 def test_what_is_said_is_kept_with_the_time(state: State) -> None:
     before = datetime.now(UTC)
-    state.record(Said())
-    state.record(Said("not_found", "r-2", None, None, None))
+    state.record(CLICK)
+    state.record(NOTHING)
 
     first, second = state.feedback.read()
 
@@ -32,7 +27,7 @@ def test_what_is_said_is_kept_with_the_time(state: State) -> None:
         "r-1",
         "Stühle ☂",
         3,
-        "lk_0123456789ab",
+        "shop",
     )
     assert (second.kind, second.request_id, second.product_id, second.position, second.key) == (
         "not_found",
@@ -45,10 +40,10 @@ def test_what_is_said_is_kept_with_the_time(state: State) -> None:
 
 def test_who_reads_on_gets_what_came_since(state: State) -> None:
     for number in range(5):
-        state.record(Said(position=number))
+        state.record(replace(CLICK, position=number))
     seen = list(state.feedback.read())
 
-    state.record(Said(position=5))
+    state.record(replace(CLICK, position=5))
 
     assert [one.position for one in seen] == [0, 1, 2, 3, 4]
     assert [one.position for one in state.feedback.read(after=seen[-1].number)] == [5]
@@ -57,15 +52,15 @@ def test_who_reads_on_gets_what_came_since(state: State) -> None:
 def test_reading_goes_on_over_many_rounds(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webui.state.feedback.STREAMED", 2)
     for number in range(5):
-        state.record(Said(position=number))
+        state.record(replace(CLICK, position=number))
 
     assert [one.position for one in state.feedback.read()] == [0, 1, 2, 3, 4]
 
 
 def test_the_oldest_makes_room_so_that_nobody_fills_the_disk(state: State) -> None:
-    store = FeedbackStore(state._database, max_rows=3)
+    store = FeedbackLog(state._database, max_rows=3)
     for number in range(10):
-        store.record(Said(position=number))
+        store.record(replace(CLICK, position=number))
 
     assert [one.position for one in store.read()] == [7, 8, 9]
 
@@ -74,5 +69,5 @@ def test_the_oldest_makes_room_so_that_nobody_fills_the_disk(state: State) -> No
 @pytest.mark.parametrize("field", ["request_id", "product_id"])
 def test_ids_that_no_answer_has_are_refused(state: State, field: str, strange: str) -> None:
     with pytest.raises(BadQuery, match=field):
-        state.record(Said(**{field: strange}))
+        state.record(replace(CLICK, **{field: strange}))
     assert list(state.feedback.read()) == []
