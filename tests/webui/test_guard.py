@@ -171,7 +171,7 @@ def test_the_client_brings_a_key(http: httpx.Client, reader: str) -> None:
 
 
 def test_too_many_requests_are_429_and_told_how_long_to_wait(tmp_path: Path) -> None:
-    policy = Policy(rate=Rate(per_minute=2, burst=3))
+    policy = Policy(rate=Rate(per_minute=1, burst=3))
     with State.open(tmp_path / "state.db", create=True, policy=policy) as state, guarded(state) as http:
         key, other = (state.keys.create("k", Scope.READ).text for _ in range(2))
         for _ in range(3):
@@ -179,8 +179,8 @@ def test_too_many_requests_are_429_and_told_how_long_to_wait(tmp_path: Path) -> 
 
         refused = http.get("/facets", headers=bearer(key))
 
-        assert "2 requests a minute" in problem(refused, 429, "too_many_requests")
-        assert 1 <= int(refused.headers["retry-after"]) <= 30
+        assert "1 requests a minute" in problem(refused, 429, "too_many_requests")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
         assert http.get("/facets", headers=bearer(other)).status_code == 200
         assert http.get("/healthz", headers=bearer(key)).status_code == 200
 
@@ -256,10 +256,10 @@ def test_servers_share_rates_and_a_key_revoked_by_one_process_is_refused_by_all_
     with State.open(where, create=True) as state, servers(where, number=2, burst=5) as clients:
         limited = state.keys.create("limited", Scope.READ)
         watched = state.keys.create("watched", Scope.READ, per_minute=600)
-        statuses = [clients[turn % 2].get("/facets", headers=bearer(limited.text)).status_code for turn in range(5)]
-        assert statuses == [200] * 5  # also the first: a key that was just made is known within a second
-        # one a minute comes on: the sixth is early on either server
-        assert [one.get("/facets", headers=bearer(limited.text)).status_code for one in clients] == [429, 429]
+        began = monotonic()
+        statuses = [clients[turn % 2].get("/facets", headers=bearer(limited.text)).status_code for turn in range(12)]
+        assert set(statuses) == {200, 429}
+        assert 5 <= statuses.count(200) <= 5 + (monotonic() - began) // 60  # five at once, one a minute
 
         assert [one.get("/facets", headers=bearer(watched.text)).status_code for one in clients] == [200, 200]
         with pytest.raises(SystemExit) as left:

@@ -1,7 +1,7 @@
 """The API's own state: who may ask, how often, and what shoppers said. The engine never sees it.
 
 Several processes on one state are one API to its callers: a key is known to all, a rate is counted together. Each opens
-it for itself, for which `place` and `policy` can be sent to it; what is open survives neither a fork nor pickling.
+it for itself (`webui.state.opening.Access` can be sent to one); what is open survives neither a fork nor pickling.
 """
 
 import os

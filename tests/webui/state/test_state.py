@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
 
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
 
 from engine.catalogue.store import Catalogue
 from engine.errors import (
@@ -21,8 +19,11 @@ from engine.errors import (
     Unavailable,
     UnsupportedFormat,
 )
+from tests.postgres import PostgresServer
+from webui.ports import Feedback
+from webui.state.key_store import KNOWN_FOR_S
 from webui.state.keys import Scope, new_secret
-from webui.state.opening import is_loopback, open_for_server
+from webui.state.opening import Access, access_for_server, is_loopback
 from webui.state.rates import Rate
 from webui.state.state import Policy, State, beside
 
@@ -105,17 +106,17 @@ def test_no_sentence_has_a_secret(state: State) -> None:
 
 
 def test_each_key_has_the_servers_rate_or_its_own(where: str) -> None:
-    with State.open(where, create=True, policy=Policy(rate=Rate(per_minute=1, burst=3))) as state:
+    with State.open(where, create=True, policy=Policy(rate=Rate(per_minute=2, burst=3))) as state:
         usual = state.keys.create("usual", Scope.READ).text
-        own = state.keys.create("own", Scope.READ, per_minute=6).text
+        own = state.keys.create("own", Scope.READ, per_minute=1).text
         for _ in range(3):
             state.admit(usual, Scope.READ)
         state.admit(own, Scope.READ)
 
-        with pytest.raises(TooManyRequests, match="1 requests a minute") as raised:
+        with pytest.raises(TooManyRequests, match="2 requests a minute") as raised:
             state.admit(usual, Scope.READ)
         assert 0 < raised.value.retry_after_s <= 60
-        with pytest.raises(TooManyRequests, match="6 requests a minute"):
+        with pytest.raises(TooManyRequests, match="1 requests a minute"):
             state.admit(own, Scope.READ)
 
 
@@ -167,8 +168,8 @@ def test_threads_share_a_state(state: State) -> None:
 
 def test_what_a_worker_process_needs_to_open_it_can_be_sent_to_one(state: State) -> None:
     key = state.keys.create("k", Scope.READ).text
-    place, policy = pickle.loads(pickle.dumps((state.place, state.policy)))
-    with State.open(place, policy=policy) as again:
+    access = pickle.loads(pickle.dumps(Access(state.place, state.policy)))
+    with access.open() as again:
         assert again.policy == state.policy
         assert again.admit(key, Scope.READ)
     assert state.admit(key, Scope.READ)
@@ -178,25 +179,24 @@ def test_what_a_worker_process_needs_to_open_it_can_be_sent_to_one(state: State)
 
 
 def test_a_server_that_stops_is_unavailable_and_found_again_when_it_is_back(
-    postgres_url: str, postgres_server: str
+    postgres_url: str, postgres_server: PostgresServer
 ) -> None:
-    name = make_url(postgres_url).database
-    with (
-        State.open(postgres_url, create=True) as state,
-        psycopg.connect(f"{postgres_server} dbname=postgres", autocommit=True) as keeper,
-    ):
+    with State.open(postgres_url, create=True) as state:
         key = state.keys.create("k", Scope.READ).text
         state.admit(key, Scope.READ)
-        keeper.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        keeper.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        for _ in range(3):
-            with pytest.raises(Unavailable, match="state"):
-                state.admit(key, Scope.READ)
-
-        keeper.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        sleep(1)
+        postgres_server.stop("immediate")
+        try:
+            for _ in range(3):
+                with pytest.raises(Unavailable, match="state"):
+                    state.admit(key, Scope.READ)
+                with pytest.raises(Unavailable, match="state"):
+                    state.record(Feedback("not_found", "r-1"))
+        finally:
+            postgres_server.start()
+        sleep(KNOWN_FOR_S)  # for so long it is left alone
 
         assert state.admit(key, Scope.READ)
+        state.record(Feedback("not_found", "r-1"))
 
 
 def test_a_server_that_is_not_there_is_told_without_its_password(tmp_path: Path) -> None:
@@ -293,11 +293,11 @@ def test_an_index_that_is_switched_by_a_link_keeps_its_state(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_is_open_until_there_is_a_key(tmp_path: Path, host: str) -> None:
-    state = open_for_server(tmp_path / "index", None, host=host, rate=None, remark=pytest.fail)
-    assert state is not None
-    with state:
+    access = access_for_server(tmp_path / "index", None, host=host, rate=None, remark=pytest.fail)
+    assert access is not None
+    assert str(access.place) == str(tmp_path / "index.state.db")
+    with access.open() as state:
         assert state.admit(None, Scope.WRITE) is None
-        assert state.name == str(tmp_path / "index.state.db")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "shop.example", "", "::ffff:127.0.0.1", "127.1"])
@@ -305,20 +305,20 @@ def test_elsewhere_nobody_listens_without_a_key_that_works(tmp_path: Path, host:
     assert not is_loopback(host)
     where = str(tmp_path / "state.db")
     with pytest.raises(BadCall, match=r"lookalike keys create NAME --state .*state\.db"):
-        open_for_server(tmp_path / "index", where, host=host, rate=None, remark=pytest.fail)
+        access_for_server(tmp_path / "index", where, host=host, rate=None, remark=pytest.fail)
 
     with State.open(where, create=True) as state:
         revoked, works = (state.keys.create("k", Scope.READ) for _ in range(2))
         state.keys.revoke(revoked.key_id)
         state.keys.revoke(works.key_id)
     with pytest.raises(BadCall, match="no API key that works"):
-        open_for_server(tmp_path / "index", where, host=host, rate=None, remark=pytest.fail)
+        access_for_server(tmp_path / "index", where, host=host, rate=None, remark=pytest.fail)
 
     with State.open(where) as state:
         key = state.keys.create("k", Scope.READ)
-    opened = open_for_server(tmp_path / "index", where, host=host, rate=Rate(1, 1), remark=pytest.fail)
-    assert opened is not None
-    with opened:
+    access = access_for_server(tmp_path / "index", where, host=host, rate=Rate(1, 1), remark=pytest.fail)
+    assert access is not None
+    with access.open() as opened:
         assert opened.admit(key.text, Scope.READ)
         with pytest.raises(Unauthorized):
             opened.admit(None, Scope.READ)
@@ -328,16 +328,16 @@ def test_an_index_in_a_folder_that_cannot_be_written_is_served_on_loopback_alone
     index = tmp_path / "gone" / "index"  # a folder that is not there cannot be written by root either
     said: list[str] = []
 
-    assert open_for_server(index, None, host="127.0.0.1", rate=None, remark=said.append) is None
+    assert access_for_server(index, None, host="127.0.0.1", rate=None, remark=said.append) is None
     assert len(said) == 1
     assert "--state" in said[0]
     with pytest.raises(BadCall, match="lookalike keys create"):
-        open_for_server(index, None, host="0.0.0.0", rate=None, remark=said.append)
+        access_for_server(index, None, host="0.0.0.0", rate=None, remark=said.append)
     with pytest.raises(MissingFile):
-        open_for_server(index, str(index / "state.db"), host="127.0.0.1", rate=None, remark=said.append)
+        access_for_server(index, str(index / "state.db"), host="127.0.0.1", rate=None, remark=said.append)
 
 
 def test_a_state_that_is_there_and_cannot_be_read_leaves_no_door_open(tmp_path: Path) -> None:
     beside(tmp_path / "index").write_bytes(b"what is left of a state" * 100)
     with pytest.raises(DamagedFile):
-        open_for_server(tmp_path / "index", None, host="127.0.0.1", rate=None, remark=pytest.fail)
+        access_for_server(tmp_path / "index", None, host="127.0.0.1", rate=None, remark=pytest.fail)
