@@ -18,24 +18,39 @@ from webui.batching import BatchingEncoder
 from webui.decoding import DecodingPool
 from webui.fetching import PhotoFetcher
 from webui.service import SearchService
+from webui.state.opening import Access
+from webui.state.state import State
 from webui.workers import App
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
     """What is to be served. Without a `catalogue` nothing is followed and nothing can be written; `photos` is the
-    folder for photos that are written, None the one beside the catalogue's file. With `allow_urls` photos may be named
-    by their URL, and are fetched from public addresses."""
+    folder for photos that are written, None the one beside the catalogue's file. Without `access` everybody may ask.
+    With `allow_urls` photos may be named by their URL, and are fetched from public addresses."""
 
     index_dir: Path
     catalogue: str | None = None
     photos: Path | None = None
+    access: Access | None = None
     gpu: bool = False
     allow_urls: bool = False
 
 
 @contextmanager
-def opened_service(served: Served, tell: Callable[[str], None] = lambda _: None) -> Iterator[SearchService]:
+def opened_state(served: Served) -> Iterator[State | None]:
+    """Who may ask, and where feedback goes; None where that is everybody, and nowhere."""
+    if served.access is None:
+        yield None
+        return
+    with served.access.open() as state:
+        yield state
+
+
+@contextmanager
+def opened_service(
+    served: Served, state: State | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Iterator[SearchService]:
     """What the API asks, ready for its first request; `tell` hears what takes a while."""
     with ExitStack() as opened:
         catalogue = None if served.catalogue is None else opened.enter_context(Catalogue.open(served.catalogue))
@@ -56,7 +71,9 @@ def opened_service(served: Served, tell: Callable[[str], None] = lambda _: None)
         engine.look(Query(photo=Image.new("RGB", (16, 16))))
         updates = None if catalogue is None else Updates(catalogue, engine.encoder, served.photos, loader=decoding)
         fetcher = PhotoFetcher() if served.allow_urls else None
-        service = SearchService(engine, updates=updates, fetcher=fetcher, thumbnailer=decoding.thumbnail)
+        service = SearchService(
+            engine, updates=updates, fetcher=fetcher, feedback=state, thumbnailer=decoding.thumbnail
+        )
         opened.enter_context(service.metrics.watching(engine))
         yield service
 
@@ -64,8 +81,8 @@ def opened_service(served: Served, tell: Callable[[str], None] = lambda _: None)
 @contextmanager
 def opened_app(served: Served) -> Iterator[App]:
     """The API over what is served: what every worker opens for itself."""
-    with opened_service(served) as service:
-        yield create_app(service)
+    with opened_state(served) as state, opened_service(served, state) as service:
+        yield create_app(service, state)
 
 
 def shared_encoder(model: Model) -> Encoder:

@@ -18,11 +18,14 @@ from engine.errors import (
     BadSetting,
     Busy,
     DamagedFile,
+    Forbidden,
     IndexMissing,
     LogTrimmed,
     LookalikeError,
     MissingFile,
     NotOffered,
+    TooManyRequests,
+    Unauthorized,
     Unavailable,
     UnknownPhoto,
     UnknownProduct,
@@ -46,6 +49,9 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     NotOffered: HTTPStatus.FORBIDDEN,
     UnknownProduct: HTTPStatus.NOT_FOUND,
     UnknownPhoto: HTTPStatus.NOT_FOUND,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     IndexMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     DamagedFile: HTTPStatus.SERVICE_UNAVAILABLE,
     MissingFile: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -60,7 +66,7 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
 }
 
 # Seconds after which to try again what passes by itself, where the error does not know better.
-_RETRY_AFTER_S: dict[type[LookalikeError], float] = {Busy: RETRY_AFTER_S, Unavailable: 2}
+_RETRY_AFTER_S: dict[type[LookalikeError], float] = {Busy: RETRY_AFTER_S, Unavailable: 2, TooManyRequests: 1}
 
 # What HTTP itself finds wrong, and what stands in for sentences that are not for the caller: status -> code, sentence.
 _PLAIN: dict[int, tuple[str, str]] = {
@@ -88,10 +94,11 @@ def of_error(error: Exception) -> Problem:
 
 
 def headers_of(error: Exception) -> dict[str, str]:
-    """What HTTP asks for beside the problem: how many seconds to wait before the same request may do, where it may.
-
-    That is the error's own `retry_after_s`, or what is usual for its kind.
+    """What HTTP asks for beside the problem: how to send a key (RFC 6750), and how many seconds to wait before the same
+    request may do, where it may: the error's own `retry_after_s`, or what is usual for its kind.
     """
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="lookalike"'}
     usual = (_RETRY_AFTER_S[kind] for kind in type(error).__mro__ if kind in _RETRY_AFTER_S)
     wait = getattr(error, "retry_after_s", None) or next(usual, None)
     # whole seconds, as HTTP has it; rounded up, or a client would come back too early

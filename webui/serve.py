@@ -3,6 +3,7 @@
 The page is a child process since Gradio is heavy, is not needed to search, and talks to the API like anybody else.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from socket import socket
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from time import monotonic
+from typing import Any
 
 import httpx
 
@@ -21,6 +23,7 @@ from webui.api.app import create_app, max_request_bytes
 from webui.api.server import QUEUE, HttpServer, listen, port_of
 from webui.metrics import SHARED_FOLDER, forget_worker
 from webui.service import SearchService
+from webui.state.state import State
 from webui.stopping import stopping
 from webui.workers import OpenApp, Order, Workers
 
@@ -28,6 +31,7 @@ START_S = 300.0  # seconds until both must answer: Gradio alone can take minutes
 STOP_S = 1.5  # seconds the page has to end, after the API has, before it is killed
 PAGE = (sys.executable, "-m", "webui.page")
 PAGE_HOST = "127.0.0.1"  # whatever the API listens on: the page has a key of its own and asks nobody for one
+PAGE_KEY = "LOOKALIKE_API_KEY"  # variable of the page's process; command lines are there for everybody to read
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -51,28 +55,32 @@ def require_page() -> None:
 def serve(
     service: SearchService,
     *,
+    state: State | None = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     page_port: int | None = 8001,
     page_command: Sequence[str] = PAGE,
+    page_key: str | None = None,
     threads: int = 8,
     queue: int = QUEUE,
     announce: Callable[[Addresses], None],
 ) -> None:
     """Serves until SIGINT or SIGTERM, then ends both calmly; to be called in the main thread.
 
-    `threads` requests are answered at once and `queue` wait. `page_port` None serves no page; `page_command` is run
-    with `--api` and `--port` and listens on this machine only. `announce` is called once, when both answer. Raises
-    BadCall before anything starts, Unavailable when the page ends by itself or never answers.
+    `state` says who may ask, None: everybody. `threads` requests are answered at once and `queue` wait. `page_port`
+    None serves no page; `page_command` is run with `--api` and `--port`, with `page_key`, if there is one, in its
+    environment, and listens on this machine only. `announce` is called once, when both answer. Raises BadCall before
+    anything starts, Unavailable when the page ends by itself or never answers.
     """
-    app = create_app(service)
+    app = create_app(service, state)
 
     def answer(sockets: Sequence[socket], stop: Event, ready: Event) -> None:
         server = HttpServer(app, sockets=sockets, threads=threads, queue=queue, max_request_bytes=max_request_bytes())
         ready.set()
         server.run(stop)
 
-    _serve(answer, host=host, port=port, page_port=page_port, page_command=page_command, announce=announce)
+    page: dict[str, Any] = {"page_port": page_port, "page_command": page_command, "page_key": page_key}
+    _serve(answer, host=host, port=port, announce=announce, **page)
 
 
 def serve_with_workers(
@@ -83,6 +91,7 @@ def serve_with_workers(
     port: int = 8000,
     page_port: int | None = 8001,
     page_command: Sequence[str] = PAGE,
+    page_key: str | None = None,
     threads: int = 8,
     queue: int = QUEUE,
     announce: Callable[[Addresses], None],
@@ -98,7 +107,8 @@ def serve_with_workers(
             environment, ended = {SHARED_FOLDER: folder}, partial(forget_worker, folder=folder)
             Workers(order, sockets, workers, environment=environment, ended=ended).run(stop, ready)
 
-    _serve(answer, host=host, port=port, page_port=page_port, page_command=page_command, announce=announce)
+    page: dict[str, Any] = {"page_port": page_port, "page_command": page_command, "page_key": page_key}
+    _serve(answer, host=host, port=port, announce=announce, **page)
 
 
 def _serve(
@@ -108,6 +118,7 @@ def _serve(
     port: int,
     page_port: int | None,
     page_command: Sequence[str],
+    page_key: str | None,
     announce: Callable[[Addresses], None],
 ) -> None:
     """`answer` is given listening sockets, which it closes, the event that ends it, and one to set when it is ready."""
@@ -119,7 +130,7 @@ def _serve(
         port = port_of(sockets[0])
         page = None
         if page_port is not None:
-            page = _start_page(page_command, api=_url(_reachable(host), port), port=page_port)
+            page = _start_page(page_command, api=_url(_reachable(host), port), port=page_port, key=page_key)
         addresses = Addresses(_url(host, port), None if page_port is None else _url(PAGE_HOST, page_port))
         watch = _Watch(addresses, page)
         watcher = Thread(target=watch.run, args=(ready, stop, announce), daemon=True)
@@ -192,10 +203,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_page(command: Sequence[str], *, api: str, port: int) -> "subprocess.Popen[bytes]":
+def _start_page(command: Sequence[str], *, api: str, port: int, key: str | None) -> "subprocess.Popen[bytes]":
     # A session of its own: Ctrl-C in a terminal reaches only this process, which then ends the page.
     arguments = ["--api", api, "--port", str(port)]
-    return subprocess.Popen([*command, *arguments], start_new_session=True)
+    environment = os.environ if key is None else {**os.environ, PAGE_KEY: key}
+    return subprocess.Popen([*command, *arguments], start_new_session=True, env=environment)
 
 
 def _end(page: "subprocess.Popen[bytes]", timeout_s: float) -> None:

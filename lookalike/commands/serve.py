@@ -36,6 +36,19 @@ from lookalike.console import remark, say
     help="Requests that may wait for a worker's threads; others get 503 and Retry-After at once.",
 )
 @click.option("--allow-urls", is_flag=True, help="Photos may be named by URL: they are fetched from public addresses.")
+@click.option(
+    "--state",
+    metavar="FILE|URL",
+    help="Where API keys, rates and feedback are kept: SQLite or PostgreSQL  [default: a file beside the index]",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(0, 1_000_000),
+    default=600,
+    show_default=True,
+    help="Requests that a key may send a minute; 0 for no limit.",
+)
+@click.option("--burst", type=click.IntRange(1), help="How many of them at once  [default: a sixth of --rate]")
 @click.option("--gpu", is_flag=True, help="Compare all photos on a GPU where a search has no filter.")
 def command(
     *,
@@ -50,11 +63,19 @@ def command(
     threads: int,
     queue: int,
     allow_urls: bool,
+    state: str | None,
+    rate: int,
+    burst: int | None,
     gpu: bool,
 ) -> None:
-    """Serve the search API and the page until Ctrl-C or SIGTERM."""
-    from lookalike.serving import Served, opened_app, opened_service
+    """Serve the search API and the page until Ctrl-C or SIGTERM.
+
+    On addresses that other machines reach it takes an API key, which `lookalike keys create` makes.
+    """
+    from lookalike.serving import Served, opened_app, opened_service, opened_state
     from webui.serve import Addresses, require_page, serve, serve_with_workers
+    from webui.state.opening import access_for_server
+    from webui.state.rates import Rate
 
     def announce(addresses: Addresses) -> None:
         say(f"API   {addresses.api}")
@@ -64,11 +85,15 @@ def command(
 
     if not no_page:
         require_page()
-    served = Served(index_dir, catalogue=catalogue, photos=photos, gpu=gpu, allow_urls=allow_urls)
+    limit = None if rate == 0 else Rate.a_minute(rate) if burst is None else Rate(rate, burst)
+    # first: whether it may listen there is known at once, the index and its model take seconds
+    access = access_for_server(index_dir, state, host=host, rate=limit, remark=remark)
+    served = Served(index_dir, catalogue=catalogue, photos=photos, access=access, gpu=gpu, allow_urls=allow_urls)
     together: dict[str, Any] = {
         "host": host,
         "port": port,
         "page_port": None if no_page else page_port,
+        "page_key": None if access is None else access.policy.page_key,
         "threads": threads,
         "queue": queue,
         "announce": announce,
@@ -77,5 +102,5 @@ def command(
         remark(f"{workers} workers open the index and the model …")
         serve_with_workers(partial(opened_app, served), workers=workers, **together)
         return
-    with opened_service(served, tell=remark) as service:
-        serve(service, **together)
+    with opened_state(served) as known, opened_service(served, known, tell=remark) as service:
+        serve(service, state=known, **together)
