@@ -111,4 +111,6 @@ def test_a_batch_is_json(http: httpx.Client) -> None:
     problem(http.post("/search:batch", content=b"{"), 415, "wrong_content_type")
     problem(http.post("/search:batch", files={"photo": ("a", RED_PHOTO)}), 415, "wrong_content_type")
     headers = {"Content-Type": "application/json"}
-    problem(http.post("/search:batch", content=json.dumps({"searches": 1})[:-1], headers=headers), 400, "malformed_request")
+    problem(
+        http.post("/search:batch", content=json.dumps({"searches": 1})[:-1], headers=headers), 400, "malformed_request"
+    )
