@@ -14,7 +14,7 @@ from tests.webui.fuzzing import fuzz
 from tests.webui.live_shop import live_shop
 
 SHARE = float(os.environ.get("LOOKALIKE_SOAK", "1"))
-REQUESTS = 12_000
+REQUESTS = 11_000
 ROUNDS = 10
 
 

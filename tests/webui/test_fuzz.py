@@ -8,7 +8,7 @@ from tests.webui.live_shop import live_shop
 
 def test_hundreds_of_requests_drawn_from_the_document_are_answered_as_it_says(tmp_path: Path) -> None:
     with live_shop(tmp_path) as live:
-        answered = fuzz(live, 260)
+        answered = fuzz(live, 220)
         assert live.engine.caught_up(live.shop.catalogue.change_number(), timeout_s=60)
         assert live.engine.problem is None
 
