@@ -46,12 +46,12 @@ def test_fifteen_minutes_of_saturation(stocked: Shop, tmp_path: Path, workers: i
     photos = [draw(number, 5) for number in range(40)]
     options = ("--workers", str(workers), "--threads", "4", "--queue", "4")
     memory: list[int] = []
-    begun = monotonic()
     with (
         Serving(stocked.index, *options, log=tmp_path / "log") as server,
         # more than can be answered or wait, so that some are always refused
         Load(server.address, searches(photos, k="10"), threads=24 * workers, pause_s=0.01) as load,
     ):
+        begun = monotonic()
         while (lasted := monotonic() - begun) < seconds:
             memory.append(anonymous_kib(server.process_ids()))
             sleep(min(seconds / 60, seconds - lasted))

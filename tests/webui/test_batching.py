@@ -1,9 +1,8 @@
 """Batches shared by callers: each gets its own, nobody waits alone, an error reaches whom it belongs to."""
 
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
-from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -11,12 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.search.query import Query
+from engine.search.search_engine import SearchEngine
 from engine.vision.encoder import Encoded
-from tests.fakes import FakeEncoder
+from engine.vision.model import Model
+from tests.fakes import FakeEncoder, tiny_model
+from tests.indexer.shop import draw, encoder_of, shop
+from tests.webui.running import TIMEOUT_S, until
 from webui.batching import BatchingEncoder
 
 Floats = NDArray[np.float32]
-TIMEOUT_S = 30.0
 BAD = 99.0  # a photo that begins with it is more than the encoder can bear
 
 
@@ -45,13 +48,6 @@ def photos(count: int, seed: int) -> Floats:
 
 def equal(found: Encoded, wanted: Encoded) -> bool:
     return np.array_equal(found.embeddings, wanted.embeddings) and np.array_equal(found.features, wanted.features)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = monotonic() + TIMEOUT_S
-    while not true():
-        assert monotonic() < deadline
-        sleep(0.001)
 
 
 def test_it_is_the_other_encoder_to_whom_asks() -> None:
@@ -200,3 +196,28 @@ def test_many_callers_each_get_their_own(sizes: list[int], at_most: int, patienc
         found = list(pool.map(shared.encode, batches))
 
     assert all(equal(mine, FakeEncoder().encode(batch)) for mine, batch in zip(found, batches, strict=True))
+
+
+def test_an_engine_opens_the_encoder_of_every_model_that_its_index_comes_to_have(tmp_path: Path) -> None:
+    models: list[str] = []
+
+    def open_shared(model: Model) -> BatchingEncoder:
+        models.append(model.spec.model_id)
+        return BatchingEncoder(encoder_of(model))
+
+    with shop(tmp_path, products=6) as opened:
+        opened.build()
+        other = tiny_model(tmp_path / "other", dim=8)
+        with SearchEngine.open(opened.index, catalogue=opened.catalogue, encoder=open_shared) as engine:
+            assert first(engine) == "p0002"
+            opened.build(other)
+            until(lambda: engine.manifest.model_id == other.spec.model_id)
+            assert first(engine) == "p0002"
+    assert models == [opened.model.spec.model_id, other.spec.model_id]
+
+
+def first(engine: SearchEngine) -> str:
+    """The product found for a photo of p0002."""
+    exact = engine.search(Query(photo=draw(2, 7), mode="exact")).exact
+    assert exact is not None
+    return exact.hits[0].product_id

@@ -21,7 +21,7 @@ from webui.api.dispatch import Dispatcher
 QUEUE = 32  # requests that may wait for a thread
 GRACE_S = 7.0  # seconds that running requests are given to end
 REFUSE_AFTER_S = 5.0  # of these, after which requests that no thread has begun are refused
-QUIET_S = 0.5  # of these, in which a connection may still bring a request that was on its way
+QUIET_S = 1.0  # of these, in which a connection may still bring a request that was on its way
 TURN_S = 0.25  # seconds between two looks at the time
 ANSWER_BYTES = 64 * 1024 * 1024  # more than any answer has
 AT_ONCE_BYTES = 64 * 1024  # read from a connection at a time
@@ -121,10 +121,10 @@ class HttpServer:
     # --- The end ---------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        self._channel.ending = True
         self._let_in_who_waits()
         for listener in self._listeners():
             close_listener(listener)
+        self._channel.ending = True  # only now: whoever hears of it connects anew, and must not be let in half
         began, refused = monotonic(), False
         while (lasted := monotonic() - began) < GRACE_S and self._is_needed(lasted):
             if lasted >= REFUSE_AFTER_S and not refused:
