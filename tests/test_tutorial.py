@@ -62,6 +62,8 @@ class Reader:
             **{name: value for name, value in os.environ.items() if not name.startswith("LOOKALIKE_")},
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
+            "LOOKALIKE_THREADS": "1",  # so much work is not worth sharing among cores that others use
+            "OMP_NUM_THREADS": "1",
         }
 
     def does(self, block: Block) -> None:

@@ -8,7 +8,7 @@ itself needs can be reached (`doors`).
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from engine.settings import settings
 from webui.client import Client
@@ -29,6 +29,8 @@ def build_app(client: Client) -> Doors:
     """The page as an ASGI application, asking the API through `client`."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(photo_routes(client))
+    icon = Response(asset("templates/icon.svg"), media_type="image/svg+xml")
+    app.get("/favicon.ico")(lambda: icon)  # before Gradio's own
     blocks = _blocks(Responder(client))
     blocks.state_session_capacity = MOST_VISITS
     gr.mount_gradio_app(

@@ -17,7 +17,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # What a browser was seen to ask for; config and app_id are for tabs that outlive the server.
 _READ = re.compile(
-    r"/(?:theme\.css|config|gradio_api/(?:app_id|queue/data|heartbeat/\w+)|photos/\d+|(?:assets|static)/[\w./-]+)?"
+    r"/(?:theme\.css|favicon\.ico|config|gradio_api/(?:app_id|queue/data|heartbeat/\w+)|photos/\d+|(?:assets|static)/[\w./-]+)?"
 )
 _SENT = "/gradio_api/queue/join"  # what is done on the page
 

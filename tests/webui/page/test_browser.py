@@ -440,16 +440,12 @@ def test_axe_finds_nothing_in_any_state_of_the_page(
         page.click("#photo [data-source=examples]")
         page.get_by_text("not it", exact=True).click()
         page.wait_for_selector("#told p")
-        assert accused(page) == []
         page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
         page.wait_for_timeout(300)
         assert accused(page) == []
-        page.evaluate("window.scrollTo(0, 0)")
+        send(page, b"this is no photo")
         page.click("#photo [data-source=camera]")
         page.wait_for_function("document.querySelector('#photo video').videoWidth > 0")
-        assert accused(page) == []
-        page.click("#photo [data-source=stop]")
-        send(page, b"this is no photo")
         assert accused(page) == []
 
 

@@ -46,6 +46,7 @@ def ask(inside: Inside, method: str, path: str, *pieces: bytes, most: int = 10) 
         ("GET", "/"),
         ("HEAD", "/"),
         ("GET", "/theme.css"),
+        ("GET", "/favicon.ico"),
         ("GET", "/assets/index-Dx3.js"),
         ("GET", "/static/fonts/a/b.woff2"),
         ("GET", "/gradio_api/heartbeat/hb7zbxkz476"),
