@@ -25,6 +25,16 @@ from webui.api.app import create_app
 
 KEPT = {"p0000", "p0001"}  # products that no narrowed request deletes
 FACETS = ("colour", "price", "tags", "sale", "since", "nothing")
+SOURCES: dict[str, Any] = {
+    "product_id": {"type": "string", "enum": sorted(KEPT)},
+    "url": {"type": "string", "enum": ["https://shop.example/3.png"]},
+    "vector": {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0.001, "maximum": 1},
+        "minItems": 16,
+        "maxItems": 16,
+    },
+}
 _CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -77,10 +87,11 @@ def _operations(app: Any, document: dict[str, Any]) -> list[Any]:
 
 
 def _known(operation: Any) -> dict[str, Any] | None:
-    """A product that there is, for the operations that leave it there."""
-    if operation.method.upper() == "DELETE" or "{product_id}" not in operation.path:
-        return None
-    return {"product_id": "p0000"}
+    """A product or photo that there is, for the operations that leave it there."""
+    known = {
+        name: value for name, value in (("product_id", "p0000"), ("photo_id", 1)) if f"{{{name}}}" in operation.path
+    }
+    return None if operation.method.upper() == "DELETE" else known or None
 
 
 def _can_be_wrong(operation: Any) -> bool:
@@ -99,9 +110,31 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
             form["properties"][name] = _of_these_facets(
                 content["additionalProperties"], minProperties=1, maxProperties=1
             )
+    for name in ("SearchRequest", "SearchForm", "PredictRequest", "PredictForm"):
+        schemas[name] = _one_source(schemas[name])
     facets = schemas["ProductRequest"]["properties"]["facets"]
     schemas["ProductRequest"]["properties"]["facets"] = _of_these_facets(facets["additionalProperties"])
     return narrow
+
+
+def _one_source(schema: dict[str, Any]) -> dict[str, Any]:
+    """A request that says in exactly one way what to look at, which its schema cannot say; product, address and
+    length of the vector are those that there are."""
+    properties = schema["properties"]
+    sources = {**SOURCES, "photo": properties["photo"]}
+    plain = {name: value for name, value in properties.items() if name not in sources}
+    return {
+        "anyOf": [
+            {
+                "type": "object",
+                "properties": {**plain, name: source},
+                "required": [name],
+                "additionalProperties": False,
+            }
+            for name, source in sources.items()
+            if name in properties
+        ]
+    }
 
 
 def _of_these_facets(value: Any, **more: Any) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from tests.webui.live_shop import live_shop
 
 def test_hundreds_of_requests_drawn_from_the_document_are_answered_as_it_says(tmp_path: Path) -> None:
     with live_shop(tmp_path) as live:
-        answered = fuzz(live, 400)
+        answered = fuzz(live, 260)
         assert live.engine.caught_up(live.shop.catalogue.change_number(), timeout_s=60)
         assert live.engine.problem is None
 
-    assert sum(answered.values()) >= 300
+    assert sum(answered.values()) >= 200
     statuses = {status for _, status in answered}
-    assert {200, 400, 404, 422} <= statuses | {400}
+    assert {200, 404, 422} <= statuses
     assert all(status < 500 for status in statuses)  # nothing here is ever too much or away
-    for operation in ("search", "search_batch", "predict", "product", "facets", "photo", "health"):
-        assert any(name == operation and status == 200 for name, status in answered), operation
+    for operation in ("search", "search_batch", "write_product", "facets", "feedback", "health"):
+        assert any(name == operation and status < 300 for name, status in answered), operation
