@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from select import select
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,12 +49,14 @@ class Client:
     def __init__(self, address: str, path: str) -> None:
         parts = urlsplit(address)
         assert parts.hostname is not None and parts.port is not None
-        self._socket = socket.create_connection((parts.hostname, parts.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._place = (parts.hostname, parts.port)
+        self._socket = self._connect()
         self._head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode()
 
     def ask(self, photo: bytes) -> bytes:
         """The JSON of the answer to a search for a photo. Raises RuntimeError where it is none."""
+        if select([self._socket], [], [], 0)[0]:  # ended by the server, as a connection that was quiet for long is
+            self._socket = self._connect()
         self._socket.sendall(self._request(photo))
         received = b""
         while b"\r\n\r\n" not in received:
@@ -69,6 +72,11 @@ class Client:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(self._place)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def _request(self, photo: bytes) -> bytes:
         part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{{}}"{{}}\r\n\r\n'

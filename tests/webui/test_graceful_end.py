@@ -88,6 +88,6 @@ def refuses(server: Running) -> bool:
     """Whether nobody listens any more."""
     try:
         server.connect().close()
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or let go at the moment of the end
         return True
     return False

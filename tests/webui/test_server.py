@@ -79,3 +79,24 @@ def test_a_port_that_is_taken_is_told() -> None:
 def test_a_host_that_is_not_ours_is_told() -> None:
     with pytest.raises(BadCall, match="no such host"):
         HttpServer(size_of_body, host="no such host", port=0, threads=1, max_request_bytes=LIMIT)
+
+
+def test_an_answer_comes_whole_whatever_it_consists_of() -> None:
+    answers: list[tuple[str, list[bytes], dict[str, str], bytes]] = [
+        ("200 OK", [b"one"], {}, b"one"),
+        ("200 OK", [b"one", b"", b"two"], {"Content-Length": "6"}, b"onetwo"),
+        ("200 OK", [], {"Content-Length": "0"}, b""),
+        ("200 OK", [b"too much"], {"Content-Length": "3"}, b"too"),
+        ("304 Not Modified", [b"ignored"], {}, b""),
+        ("204 No Content", [], {}, b""),
+    ]
+
+    def said(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        status, chunks, headers, _ = answers[int(environ["PATH_INFO"][1:])]
+        start(status, list(headers.items()))
+        return chunks
+
+    with Running(said) as server:
+        for number, (status, _, _, body) in enumerate(answers):
+            response = server.post(b"", f"/{number}")
+            assert (f"{response.status_code} {response.reason_phrase}", response.content) == (status, body)

@@ -88,3 +88,15 @@ def test_who_does_not_fetch_an_answer_is_left() -> None:
         Event().wait(4 * SHORT_S)
         fetched = len(until_closed(connection))
     assert fetched < 16_000_000
+
+
+def test_the_time_of_an_answer_is_not_the_clients() -> None:
+    def slow(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        Event().wait(4 * SHORT_S)
+        return size_of_body(environ, start)
+
+    limits = Limits(header_s=SHORT_S, body_s=SHORT_S, answer_s=SHORT_S)
+    with Running(slow, limits=limits) as server, server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nfour")
+            assert one_answer(connection).text == "4"

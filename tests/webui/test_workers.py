@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 from time import sleep
 
+import httpx
 import pytest
 
 from engine.errors import IndexMissing, LookalikeError, Unavailable
@@ -170,6 +171,8 @@ def test_the_command_serves_with_workers_and_survives_the_death_of_one(built_sho
             os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
             sleep(0.1)
         assert found() == "p0004"
+        # whoever is asked tells of both, and of what the dead one counted
+        assert 'lookalike_searches_total{mode="exact"} 2.0' in httpx.get(f"{address}/metrics").text
         process.terminate()
         assert process.wait(TIMEOUT_S) == 0
     assert gone(address)

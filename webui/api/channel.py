@@ -79,6 +79,12 @@ class _ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
 class _AnswerTask(WSGITask):  # type: ignore[misc]
     """Answers from the application; says goodbye where the server is about to end."""
 
+    def write(self, data: bytes) -> None:
+        # waitress would send the headers by themselves: another call of the system, after which others have the GIL
+        self.channel.holding = bool(data) and not self.wrote_header
+        super().write(data)
+        self.channel.let_go()
+
     def build_response_header(self) -> bytes:
         return _header(self, super().build_response_header)
 
@@ -98,13 +104,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]
     task_class = _AnswerTask
     error_task_class = _ProblemTask
     limits = Limits()  # a server's own are set on a class of its own
+    holding = False  # what is written next is for the same packet as what follows it
     ending = False  # the server ends: no further request on this connection
     lingers = False  # close only when the client has had a moment to read its answer
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._answers = 0  # given on this connection
+        self._answers = 0  # given on this connection, or about to be
         self._lingering = False
+        self._held_back = b""
         self._state: tuple[Step, object] = (Step.IDLE, 0)
         self._since = monotonic()
 
@@ -122,17 +130,17 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             return Step.IDLE
         return Step.BODY if self.request.headers_finished else Step.HEADER
 
-    def lasting(self, now: float) -> float:
-        """Seconds for which it has been doing that: for the same request, as far as asking this often can tell."""
+    def lasting(self, now: float) -> tuple[Step, float]:
+        """What it is doing, and for how many seconds: for the same request, as far as asking this often can tell."""
         step = self.step()
         state = (step, self.request if step in (Step.HEADER, Step.BODY) else self._answers)
         if state != self._state:
             self._state, self._since = state, now
-        return now - self._since
+        return step, now - self._since
 
     def expire(self, now: float) -> None:
         """Ends what has lasted too long."""
-        step, limits = self.step(), self.limits
+        (step, lasted), limits = self.lasting(now), self.limits
         allowed = {
             Step.IDLE: limits.idle_s if self._answers else limits.header_s,
             Step.HEADER: limits.header_s,
@@ -140,7 +148,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             Step.SENDING: limits.answer_s,
             Step.LINGERING: LINGER_S,
         }.get(step)
-        if allowed is None or self.lasting(now) <= allowed:
+        if allowed is None or lasted <= allowed:
             return
         if step in (Step.HEADER, Step.BODY):
             self._fail(HTTPStatus.REQUEST_TIMEOUT)
@@ -197,8 +205,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]
             if not failed.headers_finished:
                 failed.parse_header(b"GET / HTTP/1.0\r\n")
             failed.error, failed.completed = _Failed(status), True
-            if failed.body_rcv is not None:
-                failed.body_rcv.getbuf().close()  # nobody will read it: its memory now, not when the client has gone
+            if failed.body_rcv is not None:  # nobody will read it: its memory now, not when it was answered
+                failed.body_rcv.getbuf().close()
+                failed.body_bytes_received = 0
             self.requests.append(failed)
             if len(self.requests) == 1:
                 self.server.add_task(self)
@@ -210,8 +219,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         self.requests[0].error = _Failed(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def service(self) -> None:
+        self._answers += 1  # before it is idle again, which this is told from
         super().service()
-        self._answers += 1
+
+    def write_soon(self, data: Any) -> int:
+        if self.holding:
+            self._held_back, self.holding = data, False
+            return len(data)
+        if self._held_back and isinstance(data, bytes):
+            data, self._held_back = self._held_back + data, b""
+        self.let_go()
+        return int(super().write_soon(data))
+
+    def let_go(self) -> None:
+        """Sends what was held back, if anything was."""
+        held_back, self._held_back = self._held_back, b""
+        if held_back:
+            super().write_soon(held_back)
 
     # --- Ending ----------------------------------------------------------------------------------------------------
 

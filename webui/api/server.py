@@ -146,7 +146,8 @@ class HttpServer:
         """Whether a connection still brings a request or takes an answer; those that are quiet are ended."""
         now = monotonic()
         for channel in channels_of(self._sockets):
-            if channel.step() is Step.IDLE and min(lasted, channel.lasting(now)) >= QUIET_S:
+            step, quiet = channel.lasting(now)
+            if step is Step.IDLE and min(lasted, quiet) >= QUIET_S:
                 channel.abandon()
             else:
                 channel.expire(now)
