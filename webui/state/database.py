@@ -92,6 +92,7 @@ class Database:
 def _connect(place: Place, *, durable: bool) -> Engine:
     common: dict[str, Any] = {
         "isolation_level": "AUTOCOMMIT",
+        "skip_autocommit_rollback": True,
         "hide_parameters": True,  # in errors: they have digests of keys
         "pool_size": 8,
         "max_overflow": MAX_CONNECTIONS - 8,
