@@ -143,6 +143,24 @@ class Unavailable(LookalikeError):
     code = "unavailable"
 
 
+class Unauthorized(LookalikeError):
+    """A request without an API key, or with one that is unknown or revoked: send one that `lookalike keys` made."""
+
+    code = "unauthorized"
+
+
+class Forbidden(LookalikeError):
+    """An API key that may not do this: use one with the scope that the sentence names."""
+
+    code = "forbidden"
+
+
+class TooManyRequests(LookalikeError):
+    """More requests than a key may send: wait `retry_after_s` seconds, then go on."""
+
+    code = "too_many_requests"
+
+
 class NotOffered(LookalikeError):
     """Something that this server was not started with: whoever runs it starts it with the option that is named."""
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "set": ("lookalike.commands.set", "Facets of a product, changed live."),
     "delete": ("lookalike.commands.delete", "Products or photos out of the catalogue, live."),
     "serve": ("lookalike.commands.serve", "The search API and the page."),
+    "keys": ("lookalike.commands.keys", "Who may ask the API, and what shoppers said."),
     "benchmark": ("lookalike.commands.benchmark", "Labelled photos -> precision, recall@k, mAP, latency."),
     "verify": ("lookalike.commands.verify", "Check every file of an index against its manifest."),
     "config": ("lookalike.commands.config", "Every setting: its value, and where it came from."),

@@ -169,7 +169,6 @@ def _number(generation: str) -> int:
     return int(generation) if generation.isdigit() else 0
 
 
-def forget_worker(process_id: int) -> None:
-    """Takes what a worker that ended saw of the index out of the answer; what it counted stays."""
-    if SHARED_FOLDER in os.environ:
-        multiprocess.mark_process_dead(process_id)  # type: ignore[no-untyped-call]
+def forget_worker(process_id: int, folder: str) -> None:
+    """Takes what a worker that ended saw of the index out of the shared `folder`; what it counted stays."""
+    multiprocess.mark_process_dead(process_id, folder)  # type: ignore[no-untyped-call]

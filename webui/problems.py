@@ -18,11 +18,14 @@ from engine.errors import (
     BadSetting,
     Busy,
     DamagedFile,
+    Forbidden,
     IndexMissing,
     LogTrimmed,
     LookalikeError,
     MissingFile,
     NotOffered,
+    TooManyRequests,
+    Unauthorized,
     Unavailable,
     UnknownPhoto,
     UnknownProduct,
@@ -37,6 +40,8 @@ MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 1000  # characters of a sentence
 MAX_FIELD = 100  # characters of a field's name in it
 
+RETRY_AFTER_S = 1  # seconds until a saturated server is worth asking again
+
 # An error has the status of the nearest of its classes.
 _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     BadCall: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -44,6 +49,9 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
     NotOffered: HTTPStatus.FORBIDDEN,
     UnknownProduct: HTTPStatus.NOT_FOUND,
     UnknownPhoto: HTTPStatus.NOT_FOUND,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     IndexMissing: HTTPStatus.SERVICE_UNAVAILABLE,
     DamagedFile: HTTPStatus.SERVICE_UNAVAILABLE,
     MissingFile: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -58,7 +66,7 @@ _STATUS: dict[type[LookalikeError], HTTPStatus] = {
 }
 
 # Seconds after which to try again what passes by itself, where the error does not know better.
-_RETRY_AFTER_S: dict[type[LookalikeError], float] = {Busy: 1, Unavailable: 2}
+_RETRY_AFTER_S: dict[type[LookalikeError], float] = {Busy: RETRY_AFTER_S, Unavailable: 2, TooManyRequests: 1}
 
 # What HTTP itself finds wrong, and what stands in for sentences that are not for the caller: status -> code, sentence.
 _PLAIN: dict[int, tuple[str, str]] = {
@@ -86,10 +94,11 @@ def of_error(error: Exception) -> Problem:
 
 
 def headers_of(error: Exception) -> dict[str, str]:
-    """What HTTP asks for beside the problem: how many seconds to wait before the same request may do, where it may.
-
-    That is the error's own `retry_after_s`, or what is usual for its kind.
+    """What HTTP asks for beside the problem: how to send a key (RFC 6750), and how many seconds to wait before the same
+    request may do, where it may: the error's own `retry_after_s`, or what is usual for its kind.
     """
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": 'Bearer realm="lookalike"'}
     usual = (_RETRY_AFTER_S[kind] for kind in type(error).__mro__ if kind in _RETRY_AFTER_S)
     wait = getattr(error, "retry_after_s", None) or next(usual, None)
     # whole seconds, as HTTP has it; rounded up, or a client would come back too early
@@ -100,6 +109,12 @@ def of_status(status: int, detail: str | None = None) -> Problem:
     """The problem that a bare HTTP status is, for what goes wrong before Lookalike is asked."""
     code, sentence = _PLAIN.get(status, ("http_error", f"The request was refused: {HTTPStatus(status).phrase}."))
     return _problem(status, detail or sentence, code)
+
+
+def of_saturation() -> Problem:
+    """The problem that a request is one too many at the moment; nothing was done about it."""
+    sentence = f"More requests came than can be answered at once; try again in {RETRY_AFTER_S} s."
+    return _problem(HTTPStatus.SERVICE_UNAVAILABLE, sentence, Busy.code)
 
 
 def of_fields(error: ValidationError, model: type[BaseModel]) -> BadQuery:

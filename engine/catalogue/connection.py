@@ -25,26 +25,30 @@ CONNECT_TIMEOUT_S = 10
 
 @dataclass(frozen=True)
 class Place:
-    """A database: a file, or a server's URL. As text it is fit for sentences: no password in it."""
+    """A database: a file, or a server's URL. As text it is fit for sentences: no password in it.
+
+    `holds` is the word that sentences have for what lives there.
+    """
 
     url: URL
     path: Path | None
+    holds: str = "catalogue"
 
     @classmethod
-    def parse(cls, where: str | Path) -> "Place":
+    def parse(cls, where: str | Path, holds: str = "catalogue") -> "Place":
         """A path is a SQLite file; `postgresql://…` a server. Other databases raise BadCall."""
         text = str(where)
         if "://" not in text:
-            return cls(URL.create("sqlite", database=text), Path(text))
+            return cls(URL.create("sqlite", database=text), Path(text), holds)
         try:
             url = make_url(text.replace("postgres://", "postgresql://", 1))
         except (ArgumentError, ValueError):
             raise BadCall("This is no database URL; write postgresql://user@host/name, or a file's path.") from None
         if url.drivername not in ("postgresql", "postgresql+psycopg"):
             raise BadCall(
-                f"A catalogue cannot live at {url.drivername}://…; give a file, which becomes SQLite, or postgresql://…."
+                f"A {holds} cannot live at {url.drivername}://…; give a file, which becomes SQLite, or postgresql://…."
             )
-        return cls(url.set(drivername="postgresql+psycopg"), None)
+        return cls(url.set(drivername="postgresql+psycopg"), None, holds)
 
     def __str__(self) -> str:
         return self.url.render_as_string(hide_password=True) if self.path is None else str(self.path)
@@ -123,12 +127,14 @@ def plain_errors(place: Place) -> Iterator[None]:
 def _operational(place: Place, error: OperationalError) -> LookalikeError:
     reason = str(error.orig).lower()
     if "locked" in reason or "lock timeout" in reason:
-        return Busy(f"Somebody else is writing to the catalogue {place}; wait until they are done, then try again.")
+        return Busy(f"Somebody else is writing to the {place.holds} {place}; wait until they are done, then try again.")
     if "unable to open" in reason:
-        return MissingFile(f"The catalogue {place} cannot be opened; check that it is a file in an existing folder.")
+        return MissingFile(
+            f"The {place.holds} {place} cannot be opened; check that it is a file in an existing folder."
+        )
     return _unavailable(place, error)
 
 
 def _unavailable(place: Place, error: DatabaseError | InterfaceError) -> Unavailable:
     reason = " ".join(str(error.orig).split())
-    return Unavailable(f"The catalogue {place} does not answer ({reason}); see to that, then try again.")
+    return Unavailable(f"The {place.holds} {place} does not answer ({reason}); see to that, then try again.")

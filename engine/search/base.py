@@ -22,6 +22,7 @@ from engine.vision.heads import Heads
 from engine.vision.model import Model
 
 Ints = NDArray[np.int64]
+OpenEncoder = Callable[[Model], Encoder]
 
 
 class Base:
@@ -38,22 +39,23 @@ class Base:
     def open(
         cls,
         generation: Generation,
-        encoder: Encoder | None = None,
+        encoder: Encoder | OpenEncoder | None = None,
         *,
         threads: int = 0,
         gpu: bool = False,
         before: "Base | None" = None,
     ) -> "Base":
-        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); with `gpu`
-        the rows are copied to a GPU.
+        """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores); a function
+        that opens a model's encoder is called then. With `gpu` the rows are copied to a GPU.
 
         The model and encoder of `before`, the generation that answered so far, are used again where they are the same.
         Raises WrongModel where the encoder's vectors are not those of the index, Unavailable where there is no GPU.
         """
         model_id = generation.manifest.model_id
-        if encoder is not None and encoder.model_id != model_id:
+        ready = None if encoder is None or callable(encoder) else encoder
+        if ready is not None and ready.model_id != model_id:
             raise WrongModel(
-                f"The index was built with the model {model_id[:12]}, not {encoder.model_id[:12]}; "
+                f"The index was built with the model {model_id[:12]}, not {ready.model_id[:12]}; "
                 "search with that model, or build the index again with this one."
             )
         rows = (shard.vectors for shard in generation.shards)
@@ -61,9 +63,12 @@ class Base:
         if before is not None and before.model.spec.model_id == model_id:
             return cls(generation, before.eyes, before.model, device)
         model = Model.open(generation.model_path)
-        opener: Callable[[], Encoder] = (
-            (lambda: OpenVinoEncoder(model, threads=threads)) if encoder is None else (lambda: encoder)
-        )
+
+        def opener() -> Encoder:
+            if ready is not None:
+                return ready
+            return encoder(model) if callable(encoder) else OpenVinoEncoder(model, threads=threads)
+
         return cls(generation, Eyes(Heads.open(model), opener), model, device)
 
     @cached_property

@@ -1,7 +1,7 @@
 """How a query is to be answered, and how it was: plain numbers, and the sentence that is shown with every answer."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 Path = Literal["lists", "exact", "filtered lists", "nothing"]
@@ -99,7 +99,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values, with the sentence."""
-        return {**asdict(self), "milliseconds": dict(self.milliseconds), "sentence": self.sentence()}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}  # `asdict` copies what it finds
+        return {**plain, "milliseconds": dict(self.milliseconds), "sentence": self.sentence()}
 
 
 def _photos(count: int) -> str:

@@ -15,7 +15,7 @@ from engine.catalogue.schema import Facet
 from engine.catalogue.store import Catalogue
 from engine.errors import LookalikeError, Unavailable
 from engine.search.answers import Question, select
-from engine.search.base import Base
+from engine.search.base import Base, OpenEncoder
 from engine.search.facet_counts import FacetSummary
 from engine.search.filters import Filter
 from engine.search.follow import Follower
@@ -41,7 +41,12 @@ class SearchEngine:
     """Answers queries, each from one immutable snapshot; safe to share between threads."""
 
     def __init__(
-        self, generation: Generation, encoder: Encoder | None = None, *, threads: int = 0, gpu: bool = False
+        self,
+        generation: Generation,
+        encoder: Encoder | OpenEncoder | None = None,
+        *,
+        threads: int = 0,
+        gpu: bool = False,
     ) -> None:
         """`encoder` None opens the model's own when the first photo comes, with `threads` (0: all cores). With `gpu`
         searches without a filter compare every row there, in as many bytes of its memory as the rows have.
@@ -65,7 +70,7 @@ class SearchEngine:
         *,
         catalogue: Catalogue | str | Path | None = None,
         catch_up: bool = True,
-        encoder: Encoder | None = None,
+        encoder: Encoder | OpenEncoder | None = None,
         threads: int = 0,
         gpu: bool = False,
     ) -> Self:
@@ -77,6 +82,9 @@ class SearchEngine:
         With its `catalogue` the engine follows: a thread looks for changes ten times a second, and for new generations
         of the index. All that the catalogue holds now can be found when this returns; without `catch_up` it returns
         at once and the thread brings the rest.
+
+        `encoder` may be one that is there or a way to open the index's model, which a later generation's own model is
+        opened with as well; the first cannot follow to another model.
 
         With `gpu` searches without a filter compare every row there, in as many bytes of its memory as the rows have.
 

@@ -1,5 +1,6 @@
 """Photos -> embeddings: the protocol everybody codes against, and OpenVINO behind it."""
 
+import sys
 from dataclasses import dataclass
 from functools import cache, cached_property
 from queue import Empty, SimpleQueue
@@ -164,7 +165,11 @@ def _core() -> Any:
     Its CPU plugin gives the thread that loads it a signal stack and, with the last core and network, takes it away
     again. Where several came and went, the thread was left with one that is no longer there, and the next signal to
     Python, a Ctrl-C, ended the process with a segmentation fault.
+
+    It must come from here before anybody else imports OpenVINO: on import that reports home, from a child that it forks
+    and that keeps a copy of every open socket. Without its package for this it does nothing of the kind.
     """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: cannot be imported
     import openvino
 
     return openvino.Core()

@@ -148,3 +148,24 @@ def test_writers_in_many_threads_take_turns(opened: Shop, updates: Updates) -> N
     assert opened.catalogue.change_number() == 2 * 24
     assert len(vectors(opened)) == len(list((opened.folder / "photos").rglob("*.png"))) == 8
     assert not list((opened.folder / "photos").rglob("*.partial"))
+
+
+def test_facets_are_taken_away_in_the_transaction_that_brings_the_others(opened: Shop, updates: Updates) -> None:
+    updates.upsert(Upsert("a", "A", {"colour": "Red", "price": 1.0}, [draw(1, 0)]))
+    before = opened.catalogue.change_number()
+
+    (written,) = updates.upsert(Upsert("a", None, {"price": 2.0}, unset=["colour"])).written
+    assert (written.effect, opened.catalogue.product("a").facets) == (Effect.CHANGED, {"price": 2.0})
+    (written,) = updates.upsert(Upsert("a", unset=["colour"])).written
+    assert written.effect is Effect.UNCHANGED
+    (written,) = updates.upsert(Upsert("a", unset=["price"])).written
+    assert (written.effect, opened.catalogue.product("a").facets) == (Effect.CHANGED, {})
+    (written,) = updates.upsert(Upsert("b", "B", {"colour": "Red"}, unset=["price"])).written
+    assert written.effect is Effect.NEW
+
+    between = opened.catalogue.change_number()
+    assert between > before
+    with pytest.raises(BadCall, match="no facet 'size'"):
+        updates.upsert(Upsert("a", "Other", {"price": 3.0}, [draw(2, 0)], unset=["size"]))
+    assert opened.catalogue.change_number() == between
+    assert opened.catalogue.product("a").title == "A"

@@ -64,8 +64,13 @@ def test_what_passes_by_itself_says_when_to_come_back() -> None:
 
     assert headers_of(errors.Busy("No.")) == {"Retry-After": "1"}
     assert headers_of(Patient("No.")) == {"Retry-After": "3"}
+    assert headers_of(errors.TooManyRequests("No.")) == {"Retry-After": "1"}
     assert headers_of(errors.DamagedFile("No.")) == {}
     assert headers_of(ValueError()) == {}
+
+
+def test_who_has_no_key_is_told_how_to_send_one() -> None:
+    assert headers_of(errors.Unauthorized("No.")) == {"WWW-Authenticate": 'Bearer realm="lookalike"'}
 
 
 def test_what_was_sent_does_not_come_back_whole() -> None:

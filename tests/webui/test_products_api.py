@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.indexer.shop import draw
 from tests.webui.live_shop import LiveShop, live_shop
 from tests.webui.shop import address_of, open_shop, problem
 from webui.api.app import max_request_bytes
+from webui.client import Client
 from webui.service import SearchService
 
 
@@ -141,6 +143,40 @@ def test_a_photo_of_another_product_is_not_deleted(http: httpx.Client) -> None:
         problem(http.delete(f"/products/p0001/photos/{number}"), 404, "unknown_photo")
     problem(http.delete(f"/products/p0001/photos/{'9' * 5000}"), 404, "not_found")  # no number any more
     assert len(http.get("/products/p0001").json()["photos"]) == 2
+
+
+def test_the_client_writes_and_deletes(http: httpx.Client, live: LiveShop) -> None:
+    with Client(f"http://{http.base_url.host}:{http.base_url.port}") as client:
+        since = datetime(2026, 5, 1, tzinfo=UTC)
+        written = client.write_product(
+            "käse...",
+            title="Cheese",
+            facets={"colour": "Red", "price": 3, "tags": ("b", "a"), "sale": False, "since": since},
+            photos=[draw(100, 0), draw(100, 1)],
+        )
+        assert (written.effect, written.photos_new, written.visible) == ("new", 2, True)
+        product = client.product(written.product_id)
+        assert product.facets == {
+            "colour": "Red",
+            "price": 3.0,
+            "tags": ["a", "b"],
+            "sale": False,
+            "since": since.isoformat(),
+        }
+
+        client.write_product(written.product_id, facets={"sale": None})
+        assert "sale" not in client.product(written.product_id).facets
+        assert client.delete_photo(written.product_id, written.photo_ids[0]).visible
+        assert [one.photo_id for one in client.product(written.product_id).photos] == [written.photo_ids[1]]
+        assert client.delete_product(written.product_id).visible
+        with pytest.raises(errors.UnknownProduct):
+            client.product(written.product_id)
+
+        answer = client.search(url="https://shop.example/3.png", k=1)
+        assert answer.exact is not None
+        assert answer.exact.products[0].product_id == "p0003"
+        client.feedback("click", answer.request_id, product_id="p0003", position=1)
+        assert [one.product_id for one in live.feedback.kept] == ["p0003"]
 
 
 NO_PHOTO = b64encode(b"no photo").decode()

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from ast import literal_eval
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -13,7 +14,7 @@ import faiss
 import httpx
 import pytest
 
-from engine.errors import BadCall, Unavailable
+from engine.errors import BadCall, TooManyRequests, Unavailable
 from engine.updates import Updates, Upsert
 from lookalike.main import main
 from tests.indexer.shop import Shop, draw, shop
@@ -21,6 +22,8 @@ from tests.webui.shop import open_shop
 from webui.client import Client
 from webui.serve import Addresses, serve
 from webui.service import SearchService
+from webui.state.keys import Scope, new_secret
+from webui.state.state import Policy, State
 
 PAGE = """
 import argparse, http.server
@@ -45,11 +48,26 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def run(announce: Callable[[Addresses], None], *, page: str | None = None, page_port: int | None = None) -> None:
+def run(
+    announce: Callable[[Addresses], None],
+    *,
+    page: str | None = None,
+    page_port: int | None = None,
+    state: State | None = None,
+) -> None:
     """Serves the fake shop in this process, with a page that is this Python program."""
     command = [sys.executable, "-c", page or PAGE]
     service = SearchService(open_shop())
-    serve(service, port=0, page_port=page_port, page_command=command, threads=2, announce=announce)
+    serve(
+        service,
+        state=state,
+        port=0,
+        page_port=page_port,
+        page_command=command,
+        page_key=None if state is None else state.policy.page_key,
+        threads=2,
+        announce=announce,
+    )
 
 
 def gone(address: str) -> bool:
@@ -200,3 +218,67 @@ def test_a_gpu_that_is_not_there_is_one_sentence(
     assert capsys.readouterr().err == (
         "Error: FAISS sees no GPU; install lookalike[gpu] in place of [cpu] on a machine that has one, or go without.\n"
     )
+
+
+# --- Keys ------------------------------------------------------------------------------------------------------------
+
+ASKING_PAGE = PAGE.replace(
+    "wishes.api.encode()", "repr((__import__('os').environ.get('LOOKALIKE_API_KEY'), __import__('sys').argv)).encode()"
+)
+
+
+def test_the_page_has_a_read_key_in_its_environment_and_not_on_its_command_line(tmp_path: Path) -> None:
+    key = new_secret().text
+    told: list[tuple[str | None, list[str]]] = []
+
+    def announce(addresses: Addresses) -> None:
+        try:
+            assert addresses.page is not None
+            told.append(literal_eval(httpx.get(addresses.page).text))
+            assert httpx.get(f"{addresses.api}/facets").status_code == 401
+            with Client(addresses.api, key=key) as client:
+                assert client.facets().products == 5
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with State.open(tmp_path / "state.db", create=True, policy=Policy(page_key=key)) as state:
+        state.keys.create("shop", Scope.READ)
+        run(announce, page=ASKING_PAGE, page_port=free_port(), state=state)
+
+    ((known, line),) = told
+    assert known == key
+    assert key not in str(line)
+
+
+def test_two_workers_serve_a_shop_beyond_loopback_to_who_has_a_key(built_shop: Shop, tmp_path: Path) -> None:
+    where = str(tmp_path / "state.db")
+    with State.open(where, create=True) as state:
+        key = state.keys.create("shop", Scope.READ).text
+    command = [sys.executable, "-c", "from lookalike.main import main; main()", "serve", "--index"]
+    wishes = ["--host", "0.0.0.0", "--port", "0", "--no-page", "--workers", "2", "--state", where]
+    wishes += ["--rate", "1", "--burst", "2"]
+    with subprocess.Popen(
+        [*command, str(built_shop.index), *wishes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1].replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(f"{address}/facets").status_code == 401
+        began, passed, waits = monotonic(), 0, []
+        with Client(address, key=key, timeout_s=120) as client:
+            assert client.search(photo=draw(4, 8), mode="exact", k=1).exact is not None
+            client.feedback("not_found", "r-1")
+        for _ in range(6):  # on connections of their own, so that either worker may answer
+            with Client(address, key=key, timeout_s=120) as client:
+                try:
+                    client.facets()
+                    passed += 1
+                except TooManyRequests as early:
+                    waits.append(early.retry_after_s)
+        assert passed <= (monotonic() - began) // 60
+        assert all(wait is not None and 1 <= wait <= 60 for wait in waits)
+        process.terminate()
+        _, words = process.communicate(timeout=180)
+        assert process.returncode == 0
+    with State.open(where) as state:
+        assert [(one.kind, one.key) for one in state.feedback.read()] == [("not_found", "shop")]
+    assert key.split("_")[2] not in words

@@ -1,67 +1,21 @@
 """The server round the application: its own refusals are problems too, bodies stay in memory, its end is calm."""
 
-import socket
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import httpx
 import pytest
 
 from engine.errors import BadCall
+from tests.webui.running import LIMIT, Running, as_response, size_of_body
 from tests.webui.shop import problem
 from webui.api.server import HttpServer
 
-LIMIT = 1_000_000  # bytes of a body
 LARGE = 20_000_000  # bytes of an answer: more than a connection takes at once
-
-
-def size_of_body(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-    """An application that answers with the number of bytes it was sent."""
-    size = len(environ["wsgi.input"].read())
-    start("200 OK", [("Content-Type", "text/plain")])
-    return [str(size).encode()]
-
-
-class Running:
-    """A server in a thread of its own."""
-
-    def __init__(self, app: Callable[..., Any]) -> None:
-        self.stop = Event()
-        server = HttpServer(app, host="127.0.0.1", port=0, threads=2, max_request_bytes=LIMIT)
-        self.port = server.port
-        self.url = f"http://127.0.0.1:{server.port}"
-        self.thread = Thread(target=server.run, args=(self.stop,))
-
-    def __enter__(self) -> "Running":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join()
-
-    def raw(self, request: bytes) -> bytes:
-        """What is answered to these bytes until the connection ends."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
-            connection.sendall(request)
-            answer = b""
-            # a server that ends a connection with bytes unread resets it, after its answer
-            with suppress(ConnectionResetError):
-                while received := connection.recv(65536):
-                    answer += received
-            return answer
-
-
-def as_response(raw: bytes) -> httpx.Response:
-    head, _, body = raw.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines)
-    return httpx.Response(int(first.split()[1]), headers=headers, content=body)
 
 
 def test_bodies_up_to_the_limit_arrive_whole_and_touch_no_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -73,12 +27,15 @@ def test_bodies_up_to_the_limit_arrive_whole_and_touch_no_disk(monkeypatch: pyte
         assert httpx.post(server.url, content=iter(chunks)).text == "900000"  # without a Content-Length
 
 
-def test_larger_bodies_are_refused_before_they_are_read() -> None:
+def test_larger_bodies_are_refused_before_they_are_read_and_the_refusal_arrives() -> None:
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n"
 
     with Running(size_of_body) as server:
         problem(as_response(server.raw(head)), 413, "too_large")
+        # sent to the end all the same, as many clients do, and whatever length they said
+        problem(as_response(server.raw(head + bytes(10_000_000))), 413, "too_large")
         problem(httpx.post(server.url, content=bytes(LIMIT + 1)), 413, "too_large")
+        problem(httpx.post(server.url, content=iter([bytes(LIMIT // 4)] * 5)), 413, "too_large")
 
 
 @pytest.mark.parametrize(
@@ -122,3 +79,24 @@ def test_a_port_that_is_taken_is_told() -> None:
 def test_a_host_that_is_not_ours_is_told() -> None:
     with pytest.raises(BadCall, match="no such host"):
         HttpServer(size_of_body, host="no such host", port=0, threads=1, max_request_bytes=LIMIT)
+
+
+def test_an_answer_comes_whole_whatever_it_consists_of() -> None:
+    answers: list[tuple[str, list[bytes], dict[str, str], bytes]] = [
+        ("200 OK", [b"one"], {}, b"one"),
+        ("200 OK", [b"one", b"", b"two"], {"Content-Length": "6"}, b"onetwo"),
+        ("200 OK", [], {"Content-Length": "0"}, b""),
+        ("200 OK", [b"too much"], {"Content-Length": "3"}, b"too"),
+        ("304 Not Modified", [b"ignored"], {}, b""),
+        ("204 No Content", [], {}, b""),
+    ]
+
+    def said(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        status, chunks, headers, _ = answers[int(environ["PATH_INFO"][1:])]
+        start(status, list(headers.items()))
+        return chunks
+
+    with Running(said) as server:
+        for number, (status, _, _, body) in enumerate(answers):
+            response = server.post(b"", f"/{number}")
+            assert (f"{response.status_code} {response.reason_phrase}", response.content) == (status, body)

@@ -12,11 +12,13 @@ from webui import wire
 from webui.api import docs, facets, feedback, health, photos, predict, products, search
 from webui.api.description import complete
 from webui.api.errors import register_errors
+from webui.api.guard import guard
 from webui.api.measuring import register_measuring
 from webui.api.mount import PLAIN, ROOT, V1
 from webui.api.uploads import InMemoryRequest
 from webui.problems import of_fields
 from webui.service import SearchService
+from webui.state.state import State
 
 BESIDE_THE_PHOTO = 1024 * 1024  # bytes of a request that are not its photo: fields, boundaries
 
@@ -26,8 +28,8 @@ def max_request_bytes() -> int:
     return settings().max_photo_bytes * 4 // 3 + BESIDE_THE_PHOTO
 
 
-def create_app(service: SearchService) -> OpenAPI:
-    """The application that answers for `service`."""
+def create_app(service: SearchService, state: State | None = None) -> OpenAPI:
+    """The application that answers for `service`: those whom `state` admits, or without one everybody."""
     app = OpenAPI(
         __name__,
         info=Info(
@@ -45,6 +47,8 @@ def create_app(service: SearchService) -> OpenAPI:
     app.url_map.merge_slashes = False
     register_measuring(app, service.metrics)
     register_errors(app)
+    if state is not None:
+        guard(app, state)
     for mount in (V1, PLAIN):
         for resource in (search, predict, products, facets, photos, feedback):
             app.register_api(resource.routes(service, mount))

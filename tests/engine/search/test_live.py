@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -336,9 +337,37 @@ def test_while_the_catalogue_is_away_the_last_moment_answers(opened: Shop) -> No
             engine.caught_up(done.change_number)
         wait_until(lambda: engine.problem is not None)
         assert "p0000" in ids(engine)
+        behind = engine.visibility_lag_s
+        assert behind is not None
+        wait_until(lambda: (engine.visibility_lag_s or 0) >= behind + 1)  # grows as long as nothing can be seen
         catalogue.down = False
         wait_until(lambda: engine.problem is None and engine.change_number == done.change_number)
         assert "p0000" not in ids(engine)
+        wait_until(lambda: (engine.visibility_lag_s or 0) < 1)
+
+
+def test_everything_is_visible_once_the_first_look_brought_all(opened: Shop) -> None:
+    with SearchEngine.open(opened.index, encoder=opened.encoder) as engine:
+        assert engine.visibility_lag_s is None  # nothing to follow
+    with (
+        Flaky.open(opened.folder / "shop.db") as catalogue,
+        SearchEngine.open(opened.index, catalogue=catalogue, encoder=opened.encoder, catch_up=False) as engine,
+    ):
+        wait_until(lambda: engine.visibility_lag_s != inf)
+        done = Updates(opened.catalogue).delete(["p0000"])
+        assert engine.caught_up(done.change_number, timeout_s=30)
+        assert engine.deleted_photos == 2
+    with pytest.raises(Unavailable):
+        _ = engine.deleted_photos
+
+
+def test_a_catalogue_that_cannot_be_read_from_the_start_leaves_everything_open(opened: Shop) -> None:
+    with Flaky.open(opened.folder / "shop.db") as catalogue:
+        assert isinstance(catalogue, Flaky)
+        catalogue.down = True
+        with SearchEngine.open(opened.index, catalogue=catalogue, encoder=opened.encoder, catch_up=False) as engine:
+            wait_until(lambda: engine.problem is not None)
+            assert engine.visibility_lag_s == inf
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -124,3 +125,28 @@ def test_a_process_whose_encoders_come_and_go_still_hears_signals(tmp_path: Path
     command = [sys.executable, "-c", COME_AND_GO, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
+QUIET = """
+import os, socket, sys
+from pathlib import Path
+def watch(event, arguments):
+    if event in ("os.fork", "subprocess.Popen", "socket.connect", "socket.getaddrinfo"):
+        os.write(2, f"{event} {arguments}".encode())
+        os._exit(3)
+sys.addaudithook(watch)
+import numpy as np
+from engine.vision.encoder import OpenVinoEncoder
+from engine.vision.model import Model
+OpenVinoEncoder(Model.open(Path(sys.argv[1])), threads=1).encode(np.zeros((1, 3, 32, 32), np.float32))
+"""
+
+
+def test_encoding_starts_no_process_calls_nobody_and_leaves_nothing_at_home(model: Model, tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {name: value for name, value in environment.items() if name != "CI"}  # where nobody reports home
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET, str(model.path)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
