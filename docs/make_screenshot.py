@@ -1,4 +1,4 @@
-"""Makes the README's picture of the page: `python docs/make_screenshot.py --api URL --photo p.jpg --out docs/page.png`.
+"""Makes the pictures of the page in docs/: `python docs/make_screenshot.py --api URL --photo p.jpg --out docs/page.png`.
 
 Opens the page in front of a running API in the system's Chromium, uploads the photo, presses the pills named by
 `--pick`, draws the crop box given by `--box`, and keeps what is seen as a PNG of few enough colours to be small.
@@ -21,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 
 ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
 ARGS += ["--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-START_S = 120.0  # seconds until the page must answer
+START_S = 300.0  # seconds until the page must answer
 COLOURS = 256
 MOST_BYTES = 300_000  # of the picture
 
@@ -39,6 +39,7 @@ def main(*, api: str, photo: Path, out: Path, pick: tuple[str, ...], box: str | 
     with served_page(api) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=find_chromium(), args=ARGS)
         page = chromium.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(1000 * START_S)
         page.goto(address)
         page.wait_for_selector("#answer .welcome")
         page.set_input_files("#photo .pick", photo)

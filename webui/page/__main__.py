@@ -18,7 +18,7 @@ from engine.errors import MissingPackage
 HOST = "127.0.0.1"
 KEY = "LOOKALIKE_API_KEY"  # not an argument: command lines are there for everybody to read
 
-LAST_WORDS_S = 2  # for answers under way; the streams of open tabs would go on for ever
+LAST_WORDS_S = 1  # for answers under way; the streams of open tabs would go on for ever
 
 
 @click.command()
@@ -35,9 +35,8 @@ def main(api: str, port: int) -> None:
         # Read when these packages are imported: the page asks nobody but the API, and tells nobody that it runs.
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["HF_HUB_OFFLINE"] = "1"
-        os.environ["GRADIO_TEMP_DIR"] = (
-            cache  # nothing is put there (`doors`); were there something, it goes at the end
-        )
+        # Nothing is put there (`doors`); were there something, it would go at the end.
+        os.environ["GRADIO_TEMP_DIR"] = cache
         import uvicorn
 
         from webui.client import Client
