@@ -8,7 +8,7 @@ from tests.indexer.shop import Shop
 from tests.webui.ending import end_under_load
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2"), ("--threads", "1", "--queue", "2")])
+@pytest.mark.parametrize("options", [("--threads", "2", "--queue", "2"), ("--workers", "2")])
 def test_nothing_in_flight_is_lost(built_shop: Shop, tmp_path: Path, options: tuple[str, ...]) -> None:
     found = end_under_load(built_shop, tmp_path / "log", *options)
 
