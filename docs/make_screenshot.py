@@ -1,4 +1,4 @@
-"""Makes the pictures of the page in docs/: `python docs/make_screenshot.py --api URL --photo p.jpg --out docs/page.png`.
+"""Makes the pictures of the page in docs: `python docs/make_screenshot.py --api URL --photo p.jpg --out docs/page.png`.
 
 Opens the page in front of a running API in the system's Chromium, uploads the photo, presses the pills named by
 `--pick`, draws the crop box given by `--box`, and keeps what is seen as a PNG of few enough colours to be small.
