@@ -73,7 +73,10 @@ class DecodingPool:
                 self._idle.put(child)
         except (OSError, EOFError) as error:
             self.close()
-            raise Unavailable(f"Photo decoders cannot be started ({error}); see what limits processes here.") from error
+            raise Unavailable(
+                f"Photo decoders cannot be started ({error}); see what limits processes here, and that TMPDIR, where "
+                "their socket lies, is a short path."
+            ) from error
 
     @property
     def pids(self) -> tuple[int, ...]:

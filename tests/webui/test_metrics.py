@@ -104,6 +104,7 @@ def test_feedback_is_counted(shop: tuple[FakeEngine, httpx.Client]) -> None:
 
 
 WORKER = """
+import os
 import sys
 from types import SimpleNamespace
 from webui.metrics import Metrics, forget_worker
@@ -116,7 +117,7 @@ for _ in range(searches):
     metrics.searched("similar", result)
 with metrics.watching(engine):
     if forget:
-        forget_worker(forget)
+        forget_worker(forget, os.environ["PROMETHEUS_MULTIPROC_DIR"])
     print(metrics.exposition(engine).decode(), flush=True)
 """
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from engine import errors
 from tests.indexer.shop import draw
+from tests.postgres import PostgresServer
 from tests.webui.live_shop import LiveShop, live_shop
 from tests.webui.shop import address_of, open_shop, problem
 from webui.api.app import max_request_bytes
@@ -270,7 +271,7 @@ def test_a_catalogue_that_cannot_be_written_now_is_503_with_a_time(error: errors
 
 
 def test_a_database_that_is_gone_is_503_for_writes_while_searches_go_on(
-    tmp_path: Path, postgres_server: str, postgres_url: str
+    tmp_path: Path, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     with (
         live_shop(tmp_path, where=postgres_url) as live,
@@ -280,7 +281,7 @@ def test_a_database_that_is_gone_is_503_for_writes_while_searches_go_on(
         assert http.put("/products/before", json={"photos": [photo(100)]}).status_code == 201
         name = make_url(postgres_url).database
         assert name is not None
-        with psycopg.connect(f"{postgres_server} dbname=postgres", autocommit=True) as connection:
+        with psycopg.connect(f"{postgres_server.options} dbname=postgres", autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
         response = http.put("/products/after", json={"photos": [photo(101)]})
