@@ -17,6 +17,7 @@ from webui.api.app import create_app
 from webui.batching import BatchingEncoder
 from webui.decoding import DecodingPool
 from webui.fetching import PhotoFetcher
+from webui.metrics import Metrics
 from webui.service import SearchService
 from webui.state.opening import Access
 from webui.state.state import State
@@ -54,7 +55,8 @@ def opened_service(
     """What the API asks, ready for its first request; `tell` hears what takes a while."""
     with ExitStack() as opened:
         catalogue = None if served.catalogue is None else opened.enter_context(Catalogue.open(served.catalogue))
-        decoding = opened.enter_context(DecodingPool())
+        metrics = Metrics()
+        decoding = opened.enter_context(DecodingPool(on_death=metrics.decoder_died))
         # what changed since the index was built comes while the index answers: there may be photos to encode
         engine = opened.enter_context(
             SearchEngine.open(
@@ -72,9 +74,9 @@ def opened_service(
         updates = None if catalogue is None else Updates(catalogue, engine.encoder, served.photos, loader=decoding)
         fetcher = PhotoFetcher() if served.allow_urls else None
         service = SearchService(
-            engine, updates=updates, fetcher=fetcher, feedback=state, thumbnailer=decoding.thumbnail
+            engine, updates=updates, fetcher=fetcher, feedback=state, metrics=metrics, thumbnailer=decoding.thumbnail
         )
-        opened.enter_context(service.metrics.watching(engine))
+        opened.enter_context(metrics.watching(engine))
         yield service
 
 

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import pickle
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from queue import Empty, SimpleQueue
@@ -43,17 +44,25 @@ class DecodingPool:
     To be made in the process that uses it, since children do not survive a fork, and to be closed.
     """
 
-    def __init__(self, *, processes: int = 0, timeout_s: float | None = None, memory_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        processes: int = 0,
+        timeout_s: float | None = None,
+        memory_bytes: int | None = None,
+        on_death: Callable[[], object] = lambda: None,
+    ) -> None:
         """`processes` 0 takes one for every thread to compute with, but two at least, so that one photo that hangs does
         not stop all.
 
         `timeout_s` (seconds for a photo, and for waiting until a child is free) and `memory_bytes` (what decoding may
-        take) are by default what the settings say. Returns when all children are ready; raises Unavailable where they
+        take) are by default what the settings say. `on_death` is called for each child that a photo, or somebody else,
+        has ended, by the thread that noticed. Returns when all children are ready; raises Unavailable where they
         cannot be started.
         """
         found = settings()
         self.processes = processes or max(2, thread_count())
-        self.deaths = 0  # children that a photo, or somebody else, has ended
+        self._on_death = on_death
         self._timeout_s = found.decode_timeout_s if timeout_s is None else timeout_s
         self._memory_bytes = found.decode_memory_bytes if memory_bytes is None else memory_bytes
         self._environment = {
@@ -166,7 +175,7 @@ class DecodingPool:
         """Ends a child and starts another, which joins the idle ones when it is ready; returns at once."""
         self._end(child)
         if not self._closed.is_set():
-            self.deaths += 1
+            self._on_death()
             Thread(target=self._start_another, name="start photo decoder", daemon=True).start()
 
     def _end(self, child: "_Child") -> None:

@@ -64,6 +64,11 @@ class Metrics:
             registry=registry,
         )
         self._feedback = Counter("lookalike_feedback", "Feedback that was kept.", ["kind"], registry=registry)
+        self._decoders = Counter(
+            "lookalike_decoder_deaths",
+            "Decoding processes that a photo, or somebody else, has ended, and that were replaced.",
+            registry=registry,
+        )
         self._index = _IndexGauges(registry)
 
     def answered(self, method: str, address: str, status: int, seconds: float) -> None:
@@ -92,6 +97,10 @@ class Metrics:
     def fed_back(self, kind: str) -> None:
         """Feedback was kept."""
         self._feedback.labels(kind).inc()
+
+    def decoder_died(self) -> None:
+        """A decoding process was replaced."""
+        self._decoders.inc()
 
     def refresh(self, engine: Engine) -> None:
         """Notes what the engine is like now."""

@@ -13,8 +13,11 @@ import pytest
 
 from engine import errors
 from tests.fakes import FakeEngine
+from tests.webui.hostile_jobs import Die
 from tests.webui.live_shop import FakeFeedback
 from tests.webui.shop import RED_PHOTO, address_of, open_shop
+from webui.decoding import DecodingPool
+from webui.metrics import Metrics
 from webui.service import SearchService
 
 
@@ -101,6 +104,21 @@ def test_feedback_is_counted(shop: tuple[FakeEngine, httpx.Client]) -> None:
     client.post("/v1/feedback", json={"kind": "click", "request_id": "r"})  # refused
 
     assert {name for name in read(client) if "feedback_total" in name} == {'lookalike_feedback_total{kind="not_found"}'}
+
+
+def test_photos_that_end_their_decoder_are_counted() -> None:
+    metrics = Metrics()
+    service = SearchService(open_shop(), metrics=metrics)
+    with (
+        DecodingPool(processes=1, on_death=metrics.decoder_died) as pool,
+        address_of(service) as address,
+        httpx.Client(base_url=address) as client,
+    ):
+        assert read(client)["lookalike_decoder_deaths_total"] == 0
+        with pytest.raises(errors.BadImage):
+            pool.run(Die(), RED_PHOTO, "a photo")
+
+        assert read(client)["lookalike_decoder_deaths_total"] == 1
 
 
 WORKER = """
