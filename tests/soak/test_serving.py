@@ -109,10 +109,8 @@ def test_a_database_that_restarts_under_load(tmp_path: Path, postgres_binaries: 
 
 
 @pytest.mark.soak
-def test_a_thousand_marked_photos_are_nowhere(stocked: Shop, tmp_path: Path) -> None:
-    world = tmp_path / "world"
-    world.mkdir()
-    found = check_that_it_is_nowhere(stocked, world, max(12, round(1000 * SHARE)), "--workers", "2")
+def test_a_thousand_marked_photos_are_nowhere(stocked: Shop) -> None:
+    found = check_that_it_is_nowhere(stocked, max(12, round(1000 * SHARE)), "--workers", "2")
     write("canary", found)
     assert (found["places"], found["files_that_came_and_went"]) == ([], [])
     assert Counter(found["statuses"]).keys() == {200, 415, 422}

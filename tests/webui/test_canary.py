@@ -21,8 +21,8 @@ def test_the_word_is_found_wherever_it_is(tmp_path: Path) -> None:
     assert canary.places() == sorted(f"home/{name}" for name in traces)
 
 
-def test_query_photos_are_on_no_disk_and_in_no_log(built_shop: Shop, tmp_path: Path) -> None:
-    found = check_that_it_is_nowhere(built_shop, tmp_path, 30, "--workers", "2")
+def test_query_photos_are_on_no_disk_and_in_no_log(built_shop: Shop) -> None:
+    found = check_that_it_is_nowhere(built_shop, 30, "--workers", "2")
 
     assert found["statuses"] == {200: 10, 415: 5, 422: 15}
     assert (found["places"], found["files_that_came_and_went"]) == ([], [])
