@@ -1,6 +1,7 @@
 """Photos -> embeddings: the protocol everybody codes against, and OpenVINO behind it."""
 
 import sys
+from collections import deque
 from dataclasses import dataclass
 from functools import cache, cached_property
 from queue import Empty, SimpleQueue
@@ -110,34 +111,42 @@ class OpenVinoEncoder:
 
 
 class _Workers:
-    """A compiled network and its idle queues of requests; every call borrows a queue for itself."""
+    """A compiled network and its idle requests, one for each stream; every call borrows a set of them for itself.
+
+    OpenVINO's own queue calls back into Python from its threads. One that was still about to when the process ended
+    took it down with SIGABRT; here its threads never see Python.
+    """
 
     def __init__(self, compiled: Any, streams: int) -> None:
         self._compiled = compiled
         self._streams = streams
-        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._idle: SimpleQueue[list[Any]] = SimpleQueue()
 
     def encode(self, photos: Floats, found: Encoded) -> None:
         """Fills `found` with what the network says about `photos`, row by row."""
+        requests = self._borrow()
+        under_way: deque[tuple[Any, int]] = deque()
 
-        def keep(request: Any, row: int) -> None:
+        def finish_oldest() -> Any:
+            request, row = under_way.popleft()
+            request.wait()
             found.embeddings[row] = request.get_tensor("embedding").data
             found.features[row] = request.get_tensor("features").data
+            return request
 
-        queue = self._borrow()
-        queue.set_callback(keep)
         for row in range(len(photos)):
-            queue.start_async({INPUT: photos[row : row + 1]}, row)
-        queue.wait_all()
-        self._idle.put(queue)  # not after an exception: its requests might still be under way
+            request = requests[row] if row < len(requests) else finish_oldest()
+            request.start_async({INPUT: photos[row : row + 1]})
+            under_way.append((request, row))
+        while under_way:
+            finish_oldest()
+        self._idle.put(requests)  # not after an exception: they might still be under way
 
-    def _borrow(self) -> Any:
-        from openvino import AsyncInferQueue
-
+    def _borrow(self) -> list[Any]:
         try:
             return self._idle.get_nowait()
         except Empty:
-            return AsyncInferQueue(self._compiled, self._streams)
+            return [self._compiled.create_infer_request() for _ in range(self._streams)]
 
 
 def _read_network(model: Model) -> tuple[Any, Any]:
