@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Compiled here and now: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew, for four seconds.
 # uv does not read pip's own setting for folders of wheels; an empty value changes nothing.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 ARGS ?=
@@ -13,14 +14,14 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[cpu,page,train,dev]'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[cpu,page,train,dev]'
 	touch $(READY)
 
 demo: setup
 	$(BIN)/lookalike demo $(ARGS)
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 soak: setup
 	$(BIN)/pytest -m soak tests/soak $(ARGS)

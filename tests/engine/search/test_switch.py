@@ -13,7 +13,7 @@ from tests.indexer.shop import shop
 def test_searches_see_one_moment_each_while_generations_switch(tmp_path: Path) -> None:
     notes: list[dict[str, int]] = []
     with shop(tmp_path, products=8) as opened:
-        searchers = switches_under_load(opened, 5, threads=3, build_every=2, note=notes.append)
+        searchers = switches_under_load(opened, 3, threads=3, build_every=2, note=notes.append)
     assert searchers.wrong == []
     assert searchers.searches > 8
     assert len(searchers.generations) >= 2
