@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# Compiled here and now: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew, for four seconds.
 # uv does not read pip's own setting for folders of wheels; an empty value changes nothing.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)
 ARGS ?=
@@ -11,6 +10,7 @@ ARGS ?=
 .PHONY: setup demo test soak check format clean
 setup: $(READY)
 
+# Compiled here and now: where PYTHONDONTWRITEBYTECODE is set, every process would compile torch anew, for four seconds.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
