@@ -64,6 +64,12 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql://lookalike@/{name}?host={self._home}"
 
+    def drop_database(self, url: str) -> None:
+        """Ends who is connected. A hundred databases that nobody needs any more are a gigabyte to write and remove."""
+        name = url.partition("@/")[2].partition("?")[0]
+        with psycopg.connect(f"{self.options} dbname=postgres", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
     @property
     def _data(self) -> str:
         return str(self._home / "data")
