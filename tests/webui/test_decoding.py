@@ -175,7 +175,7 @@ def test_a_small_file_that_takes_for_ever_is_refused(impatient: DecodingPool) ->
 
 def test_a_picture_that_takes_too_much_memory_is_refused() -> None:
     file = BytesIO()
-    Image.new("RGB", (3200, 3200)).save(file, "PNG", compress_level=1)
+    Image.new("RGB", (4800, 4800)).save(file, "PNG", compress_level=1)  # 66 MiB
     with DecodingPool(processes=1, timeout_s=GENEROUS_S, memory_bytes=32 * 1024**2) as frugal:
         with pytest.raises(BadImage, match="photo 7 takes more memory"):
             frugal(file.getvalue(), "photo 7", PREPROCESS)

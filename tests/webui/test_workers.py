@@ -33,7 +33,7 @@ class Gang:
         self.ended: list[int] = []
         self.failure: LookalikeError | None = None
         self.ready, self.stop = Event(), Event()
-        order = Order(open_app, threads=2, queue=4, max_request_bytes=1000)
+        order = Order(open_app, threads=2, queue=8, max_request_bytes=1000)  # all that a test asks at once
         self.workers = Workers(order, sockets, count, environment={"GANG": "yes"}, ended=self.ended.append)
         self._thread = Thread(target=self._run)
         self._thread.start()
