@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,12 @@ PREPROCESS = small_preprocess()
 RED, BLUE = photo_bytes((200, 30, 30)), photo_bytes((30, 30, 200), kind="JPEG", side=300)
 GENEROUS_S = 60.0  # where nothing should take long, however busy the machine is
 SHORT_S = 3.0  # where something never ends
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fork_server_of_our_own() -> None:
+    """What other tests left has torch in it, and with that so much memory freed again that large pictures fit in."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
